@@ -12,7 +12,7 @@ use aws_sdk_s3::types::{Tag as BucketTag, Tagging};
 use deployer::engine::{RESOURCE_TAG, STACK_TAG};
 use serde_json::Value;
 use support::{
-    Project, Said,
+    Project, RunOutput,
     cloud::TestAws,
     hands::owners::TAGGED,
     scene::{Phase, Scene, Undisturbed},
@@ -34,7 +34,7 @@ const TAGGING: &[&str] = &[
 /// The end of the question.
 const QUESTION: &str = "change nothing else? [y/N]";
 
-fn says(said: &Said, text: &str) {
+fn says(said: &RunOutput, text: &str) {
     assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
 }
 

@@ -10,7 +10,7 @@ use aws_sdk_route53::types::{ChangeAction, ResourceRecordSet, RrType};
 use reqwest::{Client, StatusCode, redirect::Policy};
 use serde_json::json;
 use support::{
-    Project, Said,
+    Project, RunOutput,
     cloud::TestAws,
     domain::{self, DOMAIN, ZONE, assert_https},
 };
@@ -128,7 +128,7 @@ impl DomainScene {
     }
 
     /// Asserts that a command has printed an address without HTTPS, and that plain HTTP is not redirected.
-    async fn assert_plain(&self, said: &Said) {
+    async fn assert_plain(&self, said: &RunOutput) {
         assert!(said.output("URL").starts_with("http://"), "{}", said.all());
         let plain = self.address(80).await;
         let page = self.client().get(format!("http://{DOMAIN}:{}/health", plain.port())).send().await;

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Project, Said, cloud::TestAws};
+use support::{Project, RunOutput, cloud::TestAws};
 
 const TWO_TABLES: &str = "\
 name: data
@@ -20,7 +20,7 @@ async fn up_with(description: &str) -> (TestAws, Project) {
     (cloud, project)
 }
 
-fn says(said: &Said, text: &str) {
+fn says(said: &RunOutput, text: &str) {
     assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
 }
 

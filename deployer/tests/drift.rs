@@ -17,7 +17,7 @@ use deployer::{
         function::Function,
         instance_profile::InstanceProfile,
         launch_template::LaunchTemplate,
-        listener::{Listener, Part},
+        listener::{Listener, ListenerPart},
         load_balancer::LoadBalancer,
         log_group::LogGroup,
         notification::Notification,
@@ -390,7 +390,7 @@ async fn managed(cloud: &TestAws) -> BTreeSet<String> {
     fields.of(LoadBalancer::named(&name("web"))).await;
     let target_group = hands.target_group_arn().await;
     let (load_balancer, port) = (hands.load_balancer().await, 80);
-    let (part, https) = (Part::Alone, "listener.web-https".into());
+    let (part, https) = (ListenerPart::Alone, "listener.web-https".into());
     fields.of(Listener { load_balancer, target_group: target_group.clone(), port, part, https }).await;
     fields.of(Alarm { name: WATCHED[0].name(&name("web")) }).await;
     fields.of(AutoScalingGroup::named(&name("web-8080"))).await;

@@ -5,7 +5,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use support::{Project, Said, terminal::Terminal};
+use support::{Project, RunOutput, terminal::Terminal};
 use testkit::{Control, programs::root};
 
 /// The keys of each event, as docs/commands.md documents them.
@@ -23,7 +23,7 @@ fn documented() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// The events of a run, each with exactly the documented keys; the last one is the summary of this exit code.
-fn events(said: &Said, seen: &mut BTreeSet<String>) -> Vec<Value> {
+fn events(said: &RunOutput, seen: &mut BTreeSet<String>) -> Vec<Value> {
     let documented = documented();
     let events: Vec<Value> = said
         .stdout

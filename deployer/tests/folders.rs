@@ -8,7 +8,7 @@ use std::{
 };
 
 use support::{
-    Project, Said,
+    Project, RunOutput,
     cloud::TestAws,
     crowd::Crowd,
     scene::{Phase, Scene},
@@ -57,7 +57,7 @@ fn put(project: &Project, name: &str, text: &str) {
     write(project.path().join("app").join(name), text).expect("the folder can be written to");
 }
 
-async fn up(cloud: &TestAws, project: &Project) -> Said {
+async fn up(cloud: &TestAws, project: &Project) -> RunOutput {
     cloud.done(project, &["up", "--yes"]).await
 }
 

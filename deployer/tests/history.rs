@@ -7,7 +7,7 @@ use std::path::Path;
 use deployer::{cloud::lease, releases::KEPT};
 use serde_json::Value;
 use support::{
-    Project, Said,
+    Project, RunOutput,
     cloud::{TestAws, connect},
     crowd::Crowd,
     run::Run,
@@ -47,7 +47,7 @@ outputs:
     ))
 }
 
-async fn up(cloud: &TestAws, project: &Project) -> Said {
+async fn up(cloud: &TestAws, project: &Project) -> RunOutput {
     cloud.done(project, &["up", "--yes"]).await
 }
 

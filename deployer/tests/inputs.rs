@@ -107,14 +107,14 @@ fn output_that_cannot_be_written_is_a_failure_and_a_closed_pipe_is_not() {
     ];
     for arguments in commands {
         let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("there is a full device");
-        let said: support::Said =
+        let said: support::RunOutput =
             project.command(arguments, &[]).stdout(full).output().expect("it can be started").into();
         assert_eq!(said.code, 1, "{arguments:?}: {}", said.all());
         assert!(said.stderr.contains("error: cannot write to stdout: No space left"), "{arguments:?}: {}", said.all());
 
         let (reader, writer) = std::io::pipe().expect("a pipe can be made");
         drop(reader);
-        let said: support::Said =
+        let said: support::RunOutput =
             project.command(arguments, &[]).stdout(writer).output().expect("it can be started").into();
         assert_eq!(said.code, 0, "{arguments:?}: {}", said.all());
     }

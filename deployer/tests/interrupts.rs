@@ -5,7 +5,7 @@ mod support;
 
 use rustix::process::Signal;
 use support::{
-    Said,
+    RunOutput,
     cloud::upload,
     inventory::Inventory,
     run::Run,
@@ -15,7 +15,7 @@ use support::{
 use testkit::proxy::InjectedFault;
 
 /// Waits for the end of an interrupted run.
-async fn interrupted(run: Run) -> Said {
+async fn interrupted(run: Run) -> RunOutput {
     let said = run.end().await;
     assert_eq!(said.code, 130, "{}", said.all());
     said

@@ -215,7 +215,7 @@ fn without_credentials_the_ways_to_get_some_are_shown() {
 const SMALL: &str = "name: small\nregion: us-east-1\ntables:\n  t: { partition_key: k }\nbuckets:\n  b: {}\n";
 
 /// Runs the deployer without a port set by the test.
-fn unguided(project: &Project, arguments: &[&str]) -> support::Said {
+fn unguided(project: &Project, arguments: &[&str]) -> support::RunOutput {
     let output = project.command(arguments, &[]).env_remove("DEPLOYER_LOCAL_PORT").output();
     output.expect("the deployer can be started").into()
 }

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::SseType;
 use aws_sdk_lambda::types::TracingMode;
 use aws_sdk_s3::types::ServerSideEncryption;
 use serde_json::{Value, json};
-use support::{Project, Said, cloud::TestAws};
+use support::{Project, RunOutput, cloud::TestAws};
 
 const KEY: &str = "arn:aws:kms:us-east-1:000000000000:key/12345678-1234-1234-1234-123456789012";
 const BUCKET: &str = "postagram-images-000000000000-us-east-1";
@@ -22,7 +22,7 @@ fn lines() -> [(&'static str, String); 4] {
     ]
 }
 
-fn says(said: &Said, text: &str) {
+fn says(said: &RunOutput, text: &str) {
     assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
 }
 

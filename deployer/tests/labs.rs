@@ -4,7 +4,7 @@ mod support;
 
 use local::AccountKind;
 use serde_json::json;
-use support::{Project, Said, cloud::TestAws};
+use support::{Project, RunOutput, cloud::TestAws};
 use testkit::Control;
 
 const STARTED: &[&str] = &["local", "start", "--account", "academy"];
@@ -103,7 +103,7 @@ async fn instances_of_other_stacks_count_against_the_limit() {
     aws.done(&first, &["down", "--yes"]).await;
 }
 
-fn found(said: &Said, beginning: &str) -> bool {
+fn found(said: &RunOutput, beginning: &str) -> bool {
     said.stdout.lines().any(|line| line.starts_with(beginning))
 }
 

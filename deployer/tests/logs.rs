@@ -12,7 +12,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::{
-    Project, Said,
+    Project, RunOutput,
     cloud::{TestAws, connect},
     scene::{Phase, Scene},
     terminal::{CTRL_C, Terminal},
@@ -68,11 +68,11 @@ async fn write(cloud: &TestAws, text: &str, age_ms: i64) {
 }
 
 /// The lines as JSON.
-fn objects(said: &Said) -> Vec<Value> {
+fn objects(said: &RunOutput) -> Vec<Value> {
     said.stdout.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
 }
 
-fn texts(said: &Said) -> Vec<String> {
+fn texts(said: &RunOutput) -> Vec<String> {
     objects(said).iter().map(|line| line["text"].as_str().expect("a text").to_owned()).collect()
 }
 
@@ -242,7 +242,7 @@ async fn new_lines_are_followed_until_ctrl_c() {
     let id = i32::try_from(follow.id().expect("it runs")).ok().and_then(Pid::from_raw).expect("a process id");
     kill_process(id, Signal::INT).expect("it can be signalled");
     let ended = follow.wait_with_output().await.expect("it ends");
-    let said = Said::from(ended);
+    let said = RunOutput::from(ended);
     assert_eq!(said.code, 130, "{}", said.all());
     assert!(!said.stderr.contains("error:"), "this is how it ends: {}", said.all());
 
@@ -341,7 +341,7 @@ async fn a_function_is_invoked_with_an_event() {
     let mut stdin = piped.stdin.take().expect("it is piped");
     tokio::io::AsyncWriteExt::write_all(&mut stdin, b"[1,\n2]").await.expect("it reads");
     drop(stdin);
-    let said = Said::from(piped.wait_with_output().await.expect("it ends"));
+    let said = RunOutput::from(piped.wait_with_output().await.expect("it ends"));
     assert_eq!((said.code, said.stdout.as_str()), (0, "[1,\n2]\n"), "{}", said.all());
 
     // A function that fails.

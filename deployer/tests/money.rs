@@ -5,7 +5,7 @@ mod support;
 use aws_sdk_autoscaling::types::AutoScalingGroup;
 use deployer::{cloud::aws::Aws, engine::STACK_TAG};
 use serde_json::{Value, json};
-use support::{Project, Said, cloud::TestAws, moto::Moto};
+use support::{Project, RunOutput, cloud::TestAws, moto::Moto};
 use testkit::{
     Control, eventually,
     small_programs::{echo_function, tiny_service},
@@ -40,11 +40,11 @@ outputs:
     ))
 }
 
-fn json_of(said: &Said) -> Value {
+fn json_of(said: &RunOutput) -> Value {
     serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {}", said.all()))
 }
 
-fn says(said: &Said, text: &str) {
+fn says(said: &RunOutput, text: &str) {
     assert!(said.stderr.contains(text) || said.stdout.contains(text), "{text:?} is not in {}", said.all());
 }
 

@@ -5,7 +5,7 @@ mod support;
 
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
 use serde_json::{Value, json};
-use support::{Project, Said, cloud::connect, inventory::inventory, moto::Moto, network};
+use support::{Project, RunOutput, cloud::connect, inventory::inventory, moto::Moto, network};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stack_on_moto_is_planned_created_changed_and_removed() {
@@ -104,7 +104,7 @@ async fn with_existing_roles_nothing_is_written_to_iam() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stack_on_moto_is_described_explained_paused_and_resumed() {
     let (moto, project) = (Moto::start(), Project::postagram());
-    let json_of = |said: &Said| -> Value { serde_json::from_str(&said.stdout).expect("JSON") };
+    let json_of = |said: &RunOutput| -> Value { serde_json::from_str(&said.stdout).expect("JSON") };
     let read = |arguments: &[&str]| json_of(&moto.done(&project, arguments));
     let nothing = moto.run(&project, &["status"]);
     assert_eq!(nothing.code, 1, "{}", nothing.all());
@@ -207,7 +207,7 @@ async fn a_stack_on_moto_is_read_opened_and_rolled_back_up_to_the_question() {
 }
 
 /// The numbers of all calls and of mutating ones, as `-v` prints them.
-fn tally(said: &Said) -> (usize, usize) {
+fn tally(said: &RunOutput) -> (usize, usize) {
     let line = said.stderr.lines().find(|line| line.contains(" calls, ")).expect("-v prints the number of calls");
     let numbers: Vec<usize> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     (numbers[0], numbers[1])

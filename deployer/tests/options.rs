@@ -14,14 +14,14 @@ use aws_sdk_s3::types::{
 };
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
-use support::{Project, Said, cloud::TestAws};
+use support::{Project, RunOutput, cloud::TestAws};
 use testkit::{eventually, small_programs::echo_function};
 use tokio::io::AsyncWriteExt as _;
 
 const BUCKET: &str = "small-a-000000000000-us-east-1";
 const FUNCTION: &str = "small-f";
 
-fn says(said: &Said, text: &str) {
+fn says(said: &RunOutput, text: &str) {
     assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
 }
 

@@ -9,7 +9,7 @@ use aws_sdk_acm::types::{Tag, ValidationMethod};
 use aws_sdk_route53::types::{ChangeAction, RrType};
 use deployer::{cloud::aws::Aws, engine::STACK_TAG};
 use support::{
-    Said,
+    RunOutput,
     cloud::connect,
     domain::{self, DOMAIN},
     hands::Hands,
@@ -52,7 +52,7 @@ const SHARED: &[&str] = &["rule"];
 /// Kinds without a name: the one of another owner is another resource.
 const NAMELESS: &[&str] = &["certificate", "elastic_address", "internet_gateway", "route_table", "subnet", "vpc"];
 
-fn says(said: &Said, text: &str) {
+fn says(said: &RunOutput, text: &str) {
     assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
 }
 
@@ -63,7 +63,7 @@ fn change_something(scene: &Scene, n: usize) {
 }
 
 /// The resources that a plan would create or change: a part of an existing resource counts as a change of it.
-fn to_be_made(plan: &Said) -> BTreeSet<String> {
+fn to_be_made(plan: &RunOutput) -> BTreeSet<String> {
     let is_work = |line: &&str| ["  + ", "  ~ "].iter().any(|mark| line.starts_with(mark));
     let lines = plan.stderr.lines().filter(is_work).map(|line| &line[4..]);
     lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()

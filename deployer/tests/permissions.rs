@@ -285,7 +285,7 @@ impl Stage {
         }
 
         // A picture that is deleted before it is analysed must not cause a retry.
-        self.tell_of(&format!("{user}/{id}/{}gone.jpg", uuid::Uuid::new_v4())).await?;
+        self.notify(&format!("{user}/{id}/{}gone.jpg", uuid::Uuid::new_v4())).await?;
         let erase = self.client.delete(self.page(&format!("posts/{id}"))).header("Authorization", user);
         let erased = erase.send().await.map_err(|error| error.to_string())?;
         if !erased.status().is_success() {
@@ -330,7 +330,7 @@ impl Stage {
     }
 
     /// Notifies the labeler of a picture, as S3 does, and waits for it.
-    async fn tell_of(&self, key: &str) -> Result<String, String> {
+    async fn notify(&self, key: &str) -> Result<String, String> {
         let event = json!({ "Records": [{
             "eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": "us-east-1",
             "eventTime": "2099-01-01T00:00:00.000Z", "eventName": "ObjectCreated:Put",
@@ -350,7 +350,7 @@ impl Stage {
 
     /// Makes the labeler log a line, and looks for it in its log.
     async fn log_a_line(&self) -> Result<String, String> {
-        let printed = self.tell_of("no picture of ours").await?;
+        let printed = self.notify("no picture of ours").await?;
         let start = printed.lines().rev().find_map(|line| line.strip_prefix("START RequestId: ")).expect("it began");
         let id = start.split(' ').next().unwrap_or_default().to_owned();
         let logs = self.aws.logs.filter_log_events().log_group_name("/aws/lambda/postagram-labeler");

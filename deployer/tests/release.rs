@@ -12,7 +12,7 @@ use std::{
 
 use deployer::package::Architecture;
 use serde_json::Value;
-use support::Said;
+use support::RunOutput;
 use testkit::programs::{program, root, tool};
 
 /// The tools of this machine that those without Rust have as well.
@@ -43,12 +43,12 @@ fn archived(dist: &Path, target: &str) -> PathBuf {
 }
 
 /// Runs a step of `.ci/release`, which must succeed.
-fn release(dist: &Path, arguments: &[&str]) -> Said {
+fn release(dist: &Path, arguments: &[&str]) -> RunOutput {
     run(Command::new(root().join(".ci/release")).arg("--dist").arg(dist).args(arguments))
 }
 
-fn run(command: &mut Command) -> Said {
-    let said = Said::from(command.output().expect("it can be started"));
+fn run(command: &mut Command) -> RunOutput {
+    let said = RunOutput::from(command.output().expect("it can be started"));
     assert_eq!(said.code, 0, "{command:?}: {}", said.all());
     said
 }
@@ -74,14 +74,14 @@ impl Machine {
         Machine { deployer, home, tools }
     }
 
-    fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+    fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> RunOutput {
         let mut command = Command::new(&self.deployer);
         command.args(arguments).current_dir(self.home.path()).env_clear().envs(environment.iter().copied());
         command.env("PATH", self.tools.path()).env("HOME", self.home.path()).env("DEPLOYER_LOCAL_PORT", "0");
-        Said::from(command.output().expect("the deployer can be started"))
+        RunOutput::from(command.output().expect("the deployer can be started"))
     }
 
-    fn done(&self, arguments: &[&str]) -> Said {
+    fn done(&self, arguments: &[&str]) -> RunOutput {
         let said = self.run(arguments, &[]);
         assert_eq!(said.code, 0, "deployer {arguments:?}: {}", said.all());
         said
@@ -201,7 +201,7 @@ fn the_installer_takes_only_the_archive_of_its_release() {
         let mut command = Command::new("sh");
         command.arg(dist.join("deployer-installer.sh")).env_clear().env("PATH", "/usr/bin:/bin").env("PREFIX", &prefix);
         let mirror = format!("file://{}", dist.display());
-        Said::from(command.env("INSTALL_FROM", mirror).output().expect("the installer can be started"))
+        RunOutput::from(command.env("INSTALL_FROM", mirror).output().expect("the installer can be started"))
     };
     let said = install();
     assert!(said.code == 0 && said.stdout.contains("add it to your PATH"), "{}", said.all());

@@ -6,7 +6,7 @@ use std::fs::{File, create_dir_all, remove_file, write};
 
 use serde_json::{Value, json};
 use support::{
-    Project, Said,
+    Project, RunOutput,
     cloud::{KEYS, TestAws, upload},
 };
 use testkit::eventually::until_or_show;
@@ -57,7 +57,7 @@ fn put(project: &Project, name: &str, text: &str) {
     write(file, text).expect("the folder can be written to");
 }
 
-async fn up(cloud: &TestAws, project: &Project) -> Said {
+async fn up(cloud: &TestAws, project: &Project) -> RunOutput {
     cloud.done(project, &["up", "--yes"]).await
 }
 
@@ -67,7 +67,7 @@ async fn down(cloud: TestAws, project: &Project) {
     cloud.end().await;
 }
 
-async fn invoke(cloud: &TestAws, project: &Project, event: &Value) -> Said {
+async fn invoke(cloud: &TestAws, project: &Project, event: &Value) -> RunOutput {
     write(project.path().join("event.json"), event.to_string()).expect("the folder can be written to");
     cloud.run(project, &["invoke", "thumbs", "--event", "event.json"]).await
 }

@@ -13,7 +13,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use support::{
-    Project, Said,
+    Project, RunOutput,
     cloud::{KEYS, TestAws, connect},
     terminal::Terminal,
 };
@@ -31,7 +31,7 @@ const VARIABLES: &str = "    environment:
 ";
 
 /// Runs a command with this text on stdin.
-fn with_stdin(project: &Project, arguments: &[&str], text: &str) -> Said {
+fn with_stdin(project: &Project, arguments: &[&str], text: &str) -> RunOutput {
     let mut command = project.command(arguments, &[]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the deployer can be started");
@@ -39,10 +39,10 @@ fn with_stdin(project: &Project, arguments: &[&str], text: &str) -> Said {
     // A command that refuses does not read it.
     drop(stdin.write_all(text.as_bytes()));
     drop(stdin);
-    Said::from(child.wait_with_output().expect("it ends"))
+    RunOutput::from(child.wait_with_output().expect("it ends"))
 }
 
-fn set(project: &Project, more: &[&str], value: &str) -> Said {
+fn set(project: &Project, more: &[&str], value: &str) -> RunOutput {
     let said = with_stdin(project, &[&["secret", "set", "--local"], more].concat(), value);
     assert_eq!(said.code, 0, "{}", said.all());
     said
@@ -321,7 +321,7 @@ async fn what_belongs_to_others_is_read_and_never_changed() {
         let mut stdin = child.stdin.take().expect("it is piped");
         drop(tokio::io::AsyncWriteExt::write_all(&mut stdin, text.as_bytes()).await);
         drop(stdin);
-        Said::from(child.wait_with_output().await.expect("it ends"))
+        RunOutput::from(child.wait_with_output().await.expect("it ends"))
     };
     for (arguments, words) in [
         (&["secret", "set", "theirs"][..], "belongs to stack \"other\""),
@@ -424,7 +424,7 @@ async fn a_parameter_whose_creation_is_answered_too_late_gets_its_value() {
     let put = cloud.aws.ssm.put_parameter().name("/p").value("other").r#type(secure).tags(tag);
     put.send().await.expect("created");
     assert_eq!(cloud.control().delete(&format!("faults/{rule}")).await, 200);
-    let said = Said::from(child.wait_with_output().await.expect("it ends"));
+    let said = RunOutput::from(child.wait_with_output().await.expect("it ends"));
     assert_eq!(said.code, 0, "{}", said.all());
     let answer = cloud.aws.ssm.get_parameter().name("/p").with_decryption(true).send().await.expect("a value");
     assert_eq!(answer.parameter().and_then(|it| it.value()), Some("mine"));
@@ -472,7 +472,7 @@ async fn setting_a_value_is_completed_by_the_same_command_after_a_kill() {
             assert_eq!(cloud.control().delete(&format!("faults/{rule}")).await, 200, "{call} {how}");
             let mut child = start(&set);
             feed(&mut child).await;
-            let said = Said::from(child.wait_with_output().await.expect("it ends"));
+            let said = RunOutput::from(child.wait_with_output().await.expect("it ends"));
             assert_eq!(said.code, 0, "{call} {how}: {}", said.all());
             let answer = secrets.get_secret_value().secret_id("s").send().await.expect("a value");
             assert_eq!(answer.secret_string(), Some("a value"), "{call} {how}");

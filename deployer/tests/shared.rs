@@ -11,11 +11,11 @@ use deployer::{
     cloud::aws::Aws,
     config::{self, Behind},
     engine::{Observed, RESOURCE_TAG, Resource as _, STACK_TAG},
-    kinds::rule::Rule,
+    kinds::rule::ListenerRule,
 };
 use serde_json::Value;
 use support::{
-    Project, Said,
+    Project, RunOutput,
     cloud::{KEYS, TestAws},
     crowd::Crowd,
     domain::{self, DOMAIN, assert_https},
@@ -23,7 +23,7 @@ use support::{
     shared::{self, BEHIND, rules, service, stack},
 };
 
-async fn up(cloud: &TestAws, project: &Project) -> Said {
+async fn up(cloud: &TestAws, project: &Project) -> RunOutput {
     let up = cloud.done(project, &["up", "--yes"]).await;
     let plan = cloud.run(project, &["plan", "--detailed-exitcode"]).await;
     assert_eq!(plan.code, 0, "nothing is left to do: {}", plan.all());
@@ -38,7 +38,7 @@ async fn who(url: &str, host: Option<&str>) -> String {
     answer.lines().find_map(|line| line.strip_prefix("WHO=")).unwrap_or(&answer).to_owned()
 }
 
-fn assert_plan(plan: &Said, lines: &[&str]) {
+fn assert_plan(plan: &RunOutput, lines: &[&str]) {
     for line in lines {
         assert!(plan.stderr.contains(line), "{line:?} is not in the plan: {}", plan.all());
     }
@@ -386,7 +386,7 @@ async fn every_change_of_a_rule_by_hand_is_in_the_plan_and_is_corrected() {
     }
     let listener = rules(&cloud.aws).await[0].rule_arn().expect("an ARN").to_owned();
     let listener = listener.rsplit_once('/').expect("a listener").0.replace(":listener-rule/", ":listener/");
-    let rule = Rule { listener, arn: None, ..Rule::left("s", "s-web", "api", String::new()) };
+    let rule = ListenerRule { listener, arn: None, ..ListenerRule::left("s", "s-web", "api", String::new()) };
     let Ok(Observed::Present(live)) = rule.read(&cloud.aws).await else { panic!("it is there") };
     let settings = serde_json::to_value(&live.settings).expect("plain data");
     for field in settings.as_object().expect("fields").keys() {

@@ -3,7 +3,7 @@
 mod support;
 
 use aws_sdk_dynamodb::types::{AttributeValue, TableDescription};
-use support::{Project, Said, cloud::TestAws};
+use support::{Project, RunOutput, cloud::TestAws};
 
 const POSTS: &str = "\
 name: rows
@@ -20,7 +20,7 @@ tables:
     stream: new_image
 ";
 
-fn says(said: &Said, text: &str) {
+fn says(said: &RunOutput, text: &str) {
     assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
 }
 

@@ -4,7 +4,7 @@
 mod support;
 
 use support::{
-    Project, Said,
+    Project, RunOutput,
     cloud::{KEYS, TestAws},
     crowd::Crowd,
     hands::Hands,
@@ -14,7 +14,7 @@ use support::{
 };
 use testkit::proxy::{InjectedFault, parts};
 
-async fn up(cloud: &TestAws, project: &Project) -> Said {
+async fn up(cloud: &TestAws, project: &Project) -> RunOutput {
     let up = cloud.done(project, &["up", "--yes"]).await;
     assert_eq!(cloud.run(project, &["plan", "--detailed-exitcode"]).await.code, 0, "nothing is left to do");
     up

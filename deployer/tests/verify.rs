@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use support::{Project, Said};
+use support::{Project, RunOutput};
 use testkit::eventually;
 
 /// Removes the project's stack from this machine and asserts that it is gone.
@@ -25,7 +25,7 @@ async fn posts(url: &str) -> Value {
     answer.json().await.expect("a list of posts")
 }
 
-fn results(said: &Said) -> BTreeMap<String, String> {
+fn results(said: &RunOutput) -> BTreeMap<String, String> {
     let document: Value = serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {}", said.all()));
     let steps = document["steps"].as_array().expect("steps").iter();
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
@@ -282,7 +282,7 @@ async fn ctrl_c_skips_everything_but_the_cleanup() {
     eventually("a request", async || (!server.requests().is_empty()).then_some(())).await;
     let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).expect("a process id");
     kill_process(id, Signal::INT).expect("it can be signalled");
-    let said = Said::from(child.wait_with_output().await.expect("it ends"));
+    let said = RunOutput::from(child.wait_with_output().await.expect("it ends"));
     assert_eq!(said.code, 130, "{}", said.all());
     assert!(said.stdout.contains("- after    skipped  interrupted"), "{}", said.all());
     assert_eq!(server.requests().last().map(String::as_str), Some("DELETE /all"), "{}", said.all());

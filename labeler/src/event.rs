@@ -17,20 +17,20 @@ pub(crate) struct Record {
 /// The subject of a record.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Entity {
-    pub(crate) bucket: Bucket,
-    pub(crate) object: Object,
+    pub(crate) bucket: EventBucket,
+    pub(crate) object: EventObject,
 }
 
 /// The bucket in a record.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Bucket {
+pub(crate) struct EventBucket {
     pub(crate) name: String,
 }
 
 /// The object in a record.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Object {
+pub(crate) struct EventObject {
     pub(crate) key: String,
     /// Without quotes.
     pub(crate) e_tag: Option<String>,

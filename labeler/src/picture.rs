@@ -8,7 +8,7 @@ use posts::{ObjectName, Refusal};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::event::{Object, Record, Skipped};
+use crate::event::{EventObject, Record, Skipped};
 
 /// An uploaded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Picture {
         if s3.bucket.name != our_bucket {
             return Err(Skipped::OtherBucket(s3.bucket.name));
         }
-        let Object { key, e_tag: tag } = s3.object;
+        let EventObject { key, e_tag: tag } = s3.object;
         let object = ObjectName::from_event(&key).map_err(|source| Skipped::OtherObject { key, source })?;
         match milliseconds(&event_time) {
             Some(uploaded_ms) => Ok(Self { object, uploaded_ms, tag }),

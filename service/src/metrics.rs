@@ -20,20 +20,20 @@ use crate::http::route;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: Family<Answered, Counter>,
-    durations: Family<Asked, Histogram, fn() -> Histogram>,
-    unanswered: Family<Asked, Counter>,
+    requests: Family<ResponseLabels, Counter>,
+    durations: Family<RequestLabels, Histogram, fn() -> Histogram>,
+    unanswered: Family<RequestLabels, Counter>,
     under_way: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Asked {
+struct RequestLabels {
     method: &'static str,
     path: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answered {
+struct ResponseLabels {
     method: &'static str,
     path: &'static str,
     status: u16,
@@ -68,15 +68,15 @@ impl Metrics {
     pub(crate) fn answered(&self, route: &route::Route, status: StatusCode, took: Duration) {
         self.under_way.dec();
         let route::Route { method, path } = *route;
-        self.requests.get_or_create(&Answered { method, path, status: status.as_u16() }).inc();
-        self.durations.get_or_create(&Asked { method, path }).observe(took.as_secs_f64());
+        self.requests.get_or_create(&ResponseLabels { method, path, status: status.as_u16() }).inc();
+        self.durations.get_or_create(&RequestLabels { method, path }).observe(took.as_secs_f64());
     }
 
     /// Counts a request whose client left before the answer.
     pub(crate) fn unanswered(&self, route: &route::Route) {
         self.under_way.dec();
         let route::Route { method, path } = *route;
-        self.unanswered.get_or_create(&Asked { method, path }).inc();
+        self.unanswered.get_or_create(&RequestLabels { method, path }).inc();
     }
 
     fn text(&self) -> String {

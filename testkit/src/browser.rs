@@ -45,7 +45,7 @@ impl Browser {
     }
 
     /// Sends a command, named as in chromedriver's paths.
-    pub async fn tell(&self, command: &str, body: Value) -> Value {
+    pub async fn send_command(&self, command: &str, body: Value) -> Value {
         self.attempt(command, body).await.unwrap_or_else(|refused| panic!("{refused}"))
     }
 
@@ -59,22 +59,22 @@ impl Browser {
 
     /// Sends a command of Chromium's own protocol, for features that WebDriver lacks.
     pub async fn devtools(&self, command: &str, params: Value) -> Value {
-        self.tell("goog/cdp/execute", json!({ "cmd": command, "params": params })).await
+        self.send_command("goog/cdp/execute", json!({ "cmd": command, "params": params })).await
     }
 
     /// Opens an address.
     pub async fn open(&self, url: &str) {
-        self.tell("url", json!({ "url": url })).await;
+        self.send_command("url", json!({ "url": url })).await;
     }
 
     /// Runs a script and returns its result.
     pub async fn script(&self, script: &str, arguments: Value) -> Value {
-        self.tell("execute/sync", json!({ "script": script, "args": arguments })).await
+        self.send_command("execute/sync", json!({ "script": script, "args": arguments })).await
     }
 
     /// Runs a script and returns the value that it passes to the function in its last argument.
     pub async fn script_that_waits(&self, script: &str, arguments: Value) -> Value {
-        self.tell("execute/async", json!({ "script": script, "args": arguments })).await
+        self.send_command("execute/async", json!({ "script": script, "args": arguments })).await
     }
 
     /// Returns the value of an expression.
@@ -128,7 +128,7 @@ impl Browser {
 
     async fn strokes(&self, strokes: Vec<Value>) {
         let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes });
-        self.tell("actions", json!({ "actions": [keyboard] })).await;
+        self.send_command("actions", json!({ "actions": [keyboard] })).await;
     }
 
     /// The text of the first element that a selector names; empty if there is none.
@@ -139,7 +139,7 @@ impl Browser {
 
     /// Saves a screenshot of the window with those of all tests.
     pub async fn screenshot(&self, name: &str) {
-        let png = self.tell("screenshot", json!({})).await;
+        let png = self.send_command("screenshot", json!({})).await;
         let png = png.as_str().expect("a picture");
         let png = base64::engine::general_purpose::STANDARD.decode(png).expect("it is Base64");
         let folder = scratch().join("screenshots");
@@ -206,7 +206,7 @@ impl Browser {
                 self.devtools("Emulation.setDeviceMetricsOverride", size).await;
             }
             Driver::Firefox(_) => {
-                self.tell("window/rect", json!({ "width": width, "height": height })).await;
+                self.send_command("window/rect", json!({ "width": width, "height": height })).await;
             }
         }
     }

@@ -21,7 +21,7 @@ pub use download::download;
 pub use http::{Trust, connector};
 pub use journal::{Journal, Tally};
 pub use pace::Rates;
-pub use pages::{Pages, Progress, items};
+pub use pages::{ListPosition, Pages, items};
 pub use server_time::{Began, ServerTime};
 
 use configuration::{configuration, is_on_this_machine, local_configuration, timeouts};
@@ -123,7 +123,7 @@ struct Shared {
 
 /// Where to connect and with which credentials; the AWS configuration supplies the rest.
 #[derive(Debug, Clone)]
-pub struct Access {
+pub struct ConnectOptions {
     /// The region, such as `us-east-1`.
     pub region: String,
     /// A profile of the shared AWS configuration.
@@ -160,16 +160,16 @@ impl Aws {
     /// Makes the clients, without any call.
     ///
     /// Errors: the AWS configuration is invalid. Never for our local AWS, which ignores it.
-    pub async fn connect(access: &Access) -> Result<Aws, Trouble> {
+    pub async fn connect(options: &ConnectOptions) -> Result<Aws, Trouble> {
         let (journal, began, rates) = (Journal::default(), Began::default(), Rates::default());
-        let (config, provider, trust) = match &access.local {
-            Some(local) => (local_configuration(access, local, &rates), None, Trust::default()),
+        let (config, provider, trust) = match &options.local {
+            Some(local) => (local_configuration(options, local, &rates), None, Trust::default()),
             None => {
-                let (config, provider, trust) = configuration(access, &rates).await?;
+                let (config, provider, trust) = configuration(options, &rates).await?;
                 (config, Some(provider), trust)
             }
         };
-        Ok(Aws::of(config, &access.region, Shared { provider, journal, began, rates, trust }, access.answer_within))
+        Ok(Aws::of(config, &options.region, Shared { provider, journal, began, rates, trust }, options.answer_within))
     }
 
     /// The same clients in another region, with the same credentials, connections and journal.

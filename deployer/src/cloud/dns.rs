@@ -52,35 +52,35 @@ pub async fn name_servers(zone: &str, resolvers: &[SocketAddr]) -> NameServers {
     let mut failures = 0;
     for resolver in resolvers {
         match asked(zone, *resolver).await {
-            Some(Answer::Known(known)) => return known,
-            Some(Answer::Failure) => failures += 1,
-            Some(Answer::Truncated) | None => (),
+            Some(DnsAnswer::Known(known)) => return known,
+            Some(DnsAnswer::Failure) => failures += 1,
+            Some(DnsAnswer::Truncated) | None => (),
         }
     }
     if failures > 0 && failures == resolvers.len() { NameServers::None } else { NameServers::Unknown }
 }
 
 /// The answer of a resolver, if it gives one.
-async fn asked(zone: &str, resolver: SocketAddr) -> Option<Answer> {
+async fn asked(zone: &str, resolver: SocketAddr) -> Option<DnsAnswer> {
     let mut last = None;
     for _ in 0..TRIES {
         let mut answer = within(ask(zone, resolver)).await;
-        if answer == Some(Answer::Truncated) {
+        if answer == Some(DnsAnswer::Truncated) {
             answer = within(ask_over_tcp(zone, resolver)).await;
         }
         match answer {
-            Some(Answer::Known(_)) => return answer,
+            Some(DnsAnswer::Known(_)) => return answer,
             _ => last = answer.or(last),
         }
     }
     last
 }
 
-async fn within(ask: impl Future<Output = std::io::Result<Option<Answer>>>) -> Option<Answer> {
+async fn within(ask: impl Future<Output = std::io::Result<Option<DnsAnswer>>>) -> Option<DnsAnswer> {
     timeout(ANSWER_WITHIN, ask).await.ok()?.ok()?
 }
 
-async fn ask(zone: &str, resolver: SocketAddr) -> std::io::Result<Option<Answer>> {
+async fn ask(zone: &str, resolver: SocketAddr) -> std::io::Result<Option<DnsAnswer>> {
     let any: SocketAddr = if resolver.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(resolver).await?;
@@ -97,7 +97,7 @@ async fn ask(zone: &str, resolver: SocketAddr) -> std::io::Result<Option<Answer>
 }
 
 /// The same over TCP, where each message follows its length (RFC 1035, section 4.2.2).
-async fn ask_over_tcp(zone: &str, resolver: SocketAddr) -> std::io::Result<Option<Answer>> {
+async fn ask_over_tcp(zone: &str, resolver: SocketAddr) -> std::io::Result<Option<DnsAnswer>> {
     let Some(query) = query(random_id(), zone) else { return Ok(None) };
     let Ok(length) = u16::try_from(query.len()) else { return Ok(None) };
     let mut stream = TcpStream::connect(resolver).await?;
@@ -113,7 +113,7 @@ fn random_id() -> u16 {
 
 /// The answer of one resolver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Answer {
+enum DnsAnswer {
     /// The servers answered.
     Known(NameServers),
     /// The lookup failed: the servers that the zone is delegated to do not answer for it, or the resolver has a fault.
@@ -153,7 +153,7 @@ fn query(id: u16, zone: &str) -> Option<Vec<u8>> {
 }
 
 /// Parses the answer to this query; `None` for anything else.
-fn understood(message: &[u8], query: &[u8]) -> Option<Answer> {
+fn understood(message: &[u8], query: &[u8]) -> Option<DnsAnswer> {
     let mut reader = Reader { message, at: 0 };
     reader.skip(2)?;
     let flags = reader.number()?;
@@ -164,10 +164,10 @@ fn understood(message: &[u8], query: &[u8]) -> Option<Answer> {
         return None;
     }
     match flags & 0xf {
-        NO_ERROR if flags & IS_TRUNCATED != 0 => return Some(Answer::Truncated),
+        NO_ERROR if flags & IS_TRUNCATED != 0 => return Some(DnsAnswer::Truncated),
         NO_ERROR => (),
-        SERVER_FAILURE => return Some(Answer::Failure),
-        NO_SUCH_NAME => return Some(Answer::Known(NameServers::None)),
+        SERVER_FAILURE => return Some(DnsAnswer::Failure),
+        NO_SUCH_NAME => return Some(DnsAnswer::Known(NameServers::None)),
         _ => return None,
     }
     reader.at = query.len();
@@ -184,7 +184,7 @@ fn understood(message: &[u8], query: &[u8]) -> Option<Answer> {
         reader.at = next;
     }
     named.sort();
-    Some(Answer::Known(if named.is_empty() { NameServers::None } else { NameServers::Named(named) }))
+    Some(DnsAnswer::Known(if named.is_empty() { NameServers::None } else { NameServers::Named(named) }))
 }
 
 struct Reader<'a> {
@@ -263,21 +263,21 @@ mod tests {
         let packed: &[u8] = b"\x02ns\xc0\x0c";
         let named = read(&answer(NO_ERROR, &[(TYPE_NS, plain), (1, &[1, 2, 3, 4]), (TYPE_NS, packed)]));
         let names = ["ns-512.awsdns-00.net", "ns.example.org"].map(str::to_owned).to_vec();
-        assert_eq!(named, Some(Answer::Known(NameServers::Named(names))));
+        assert_eq!(named, Some(DnsAnswer::Known(NameServers::Named(names))));
     }
 
     /// Reads an answer to the query of `answer`.
-    fn read(message: &[u8]) -> Option<Answer> {
+    fn read(message: &[u8]) -> Option<DnsAnswer> {
         understood(message, &query(7, "Example.org").unwrap())
     }
 
     #[test]
     fn a_zone_without_delegation_has_none() {
         for code in [NO_ERROR, NO_SUCH_NAME] {
-            assert_eq!(read(&answer(code, &[])), Some(Answer::Known(NameServers::None)), "{code}");
+            assert_eq!(read(&answer(code, &[])), Some(DnsAnswer::Known(NameServers::None)), "{code}");
         }
-        assert_eq!(read(&answer(SERVER_FAILURE, &[])), Some(Answer::Failure));
-        assert_eq!(read(&answer(IS_TRUNCATED, &[])), Some(Answer::Truncated));
+        assert_eq!(read(&answer(SERVER_FAILURE, &[])), Some(DnsAnswer::Failure));
+        assert_eq!(read(&answer(IS_TRUNCATED, &[])), Some(DnsAnswer::Truncated));
         assert_eq!(read(&answer(5, &[])), None, "a resolver that refuses to answer knows nothing");
     }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     engine::Fault,
-    kinds::certificate::{Certificate, Progress},
+    kinds::certificate::{Certificate, Issuance},
 };
 
 /// The domain of a service.
@@ -21,7 +21,7 @@ pub struct Domain {
     /// Whether DNS leads to that zone.
     pub delegation: Delegation,
     /// The state of our certificate; `Issued` for one that `stack.yaml` names.
-    pub certificate: Progress,
+    pub certificate: Issuance,
 }
 
 /// Whether DNS leads to a hosted zone.
@@ -54,7 +54,7 @@ impl Domain {
             name: name.into(),
             zone: Some(Zone { id: String::new(), name: name.into() }),
             delegation: Delegation::Unknown,
-            certificate: Progress::Issued,
+            certificate: Issuance::Issued,
         }
     }
 
@@ -62,8 +62,8 @@ impl Domain {
     pub async fn discover(aws: &Aws, stack: &str, name: &str, has_own: bool) -> Result<Domain, Fault> {
         let certificate = async {
             match has_own {
-                true => Ok(Progress::Issued),
-                false => Certificate::of(stack, name).progress(aws).await,
+                true => Ok(Issuance::Issued),
+                false => Certificate::of(stack, name).issuance(aws).await,
             }
         };
         let (found, certificate) = futures::try_join!(zone(aws, name), certificate)?;
@@ -74,7 +74,7 @@ impl Domain {
     /// Whether HTTPS can be served, by now or, with `waits`, as soon as ACM has validated the domain.
     pub fn is_served(&self, waits: bool) -> bool {
         let is_reachable = self.zone.is_some() && self.delegation.is_possible();
-        self.certificate == Progress::Issued || (waits && is_reachable)
+        self.certificate == Issuance::Issued || (waits && is_reachable)
     }
 }
 
@@ -212,16 +212,16 @@ mod tests {
     #[test]
     fn https_is_served_with_an_issued_certificate_or_a_zone_that_dns_leads_to() {
         let missing = Delegation::Missing { wanted: Vec::new(), there: Vec::new() };
-        let (pending, zone) = (Progress::Pending(None), Some(Zone { id: "Z1".into(), name: "example.org".into() }));
+        let (pending, zone) = (Issuance::Pending(None), Some(Zone { id: "Z1".into(), name: "example.org".into() }));
         for (certificate, zone, delegation, now, later) in [
-            (Progress::Issued, None, Delegation::Unknown, true, true),
+            (Issuance::Issued, None, Delegation::Unknown, true, true),
             (pending.clone(), None, Delegation::Unknown, false, false),
             (pending.clone(), zone.clone(), Delegation::Complete, false, true),
             (pending.clone(), zone.clone(), Delegation::Unknown, false, true),
             (pending.clone(), zone.clone(), missing.clone(), false, false),
             (pending, zone.clone(), Delegation::Cut { at: "app.example.org".into(), there: Vec::new() }, false, false),
-            (Progress::Absent, zone.clone(), Delegation::Complete, false, true),
-            (Progress::Issued, zone, missing, true, true),
+            (Issuance::Absent, zone.clone(), Delegation::Complete, false, true),
+            (Issuance::Issued, zone, missing, true, true),
         ] {
             let domain = Domain { name: "app.example.org".into(), zone, delegation, certificate };
             assert_eq!((domain.is_served(false), domain.is_served(true)), (now, later), "{domain:?}");

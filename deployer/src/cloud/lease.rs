@@ -60,7 +60,7 @@ pub struct Holder {
 }
 
 /// The result of requesting a lease.
-pub enum Answer {
+pub enum LeaseAttempt {
     /// This run holds it.
     Taken(Lease),
     /// Another run holds it.
@@ -112,14 +112,14 @@ struct FoundLease {
 
 impl Lease {
     /// Requests the lease once. Takes over a lease whose holder is dead or has not renewed it for a term.
-    pub async fn take(place: &LeaseStore, command: &str) -> Result<Answer, Fault> {
+    pub async fn take(place: &LeaseStore, command: &str) -> Result<LeaseAttempt, Fault> {
         let holder = Holder::this_run(command, place.term);
-        let begin = |etag| Ok(Answer::Taken(Lease::begin(place.clone(), holder.clone(), etag)));
+        let begin = |etag| Ok(LeaseAttempt::Taken(Lease::begin(place.clone(), holder.clone(), etag)));
         // The holder may have gone when we read, and another one may have come when we write again.
         for _ in 0..ROUNDS {
             let there = match place.put(&holder, If::Nothing).await? {
                 Put::Done(etag) => return begin(etag),
-                Put::NoBucket => return Ok(Answer::NoBucket),
+                Put::NoBucket => return Ok(LeaseAttempt::NoBucket),
                 Put::Refused => place.look().await?,
             };
             let Some(there) = there else { continue };
@@ -129,13 +129,13 @@ impl Lease {
             }
             if !there.is_dead(place.term) {
                 let lasts = Some(place.term.saturating_sub(there.age));
-                return Ok(Answer::Held(Rival { who: there.to_string(), lasts }));
+                return Ok(LeaseAttempt::Held(Rival { who: there.to_string(), lasts }));
             }
             if let Put::Done(etag) = place.put(&holder, If::Is(&there.etag)).await? {
                 return begin(etag);
             }
         }
-        Ok(Answer::Held(Rival { who: "one run after another".into(), lasts: None }))
+        Ok(LeaseAttempt::Held(Rival { who: "one run after another".into(), lasts: None }))
     }
 
     /// Removes the lease of a run that died after its last change. Never removes a live one.

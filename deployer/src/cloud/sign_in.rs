@@ -18,7 +18,7 @@ pub use environment::{Environment, check_address};
 pub use first_call::identify;
 pub use profiles::Profiles;
 pub use provider::Provider;
-pub use source::{Source, selected};
+pub use source::{CredentialSource, selected};
 
 /// Returns the region that the AWS configuration names, as the AWS CLI reads it: a variable, or the profile.
 ///

@@ -53,7 +53,7 @@ pub struct FoundStack {
     /// The monthly cost of its resources.
     pub cost: Cost,
     /// How to remove it; `None` if no `stack.yaml` can have its name.
-    pub remove: Option<Removal>,
+    pub remove: Option<RemovalInstructions>,
     /// Whether its artifact bucket exists: without it, `down` considers the stack removed.
     #[serde(skip)]
     pub has_anchor: bool,
@@ -61,7 +61,7 @@ pub struct FoundStack {
 
 /// How to remove a stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Removal {
+pub struct RemovalInstructions {
     /// The contents of the file that `commands` name, unless it exists.
     pub stack_yaml: Option<String>,
     /// The commands.

@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    fn said(arguments: &[&str]) -> Option<String> {
+    fn explanation(arguments: &[&str]) -> Option<String> {
         let arguments: Vec<String> = std::iter::once(&"deployer").chain(arguments).map(ToString::to_string).collect();
         let error = Cli::try_parse_from(&arguments).expect_err("no command of ours");
         explained(&error, &arguments).map(|failure| failure.error.to_string())
@@ -126,11 +126,11 @@ mod tests {
 
     #[test]
     fn only_unknown_commands_are_explained() {
-        assert_eq!(said(&["destroy"]).unwrap(), "destroy: deployer calls it `down`");
-        assert_eq!(said(&["--local", "apply", "--yes"]).unwrap(), "apply: deployer calls it `up`");
-        assert!(said(&["state"]).unwrap().starts_with("state: the deployer has no state file"));
-        assert_eq!(said(&["upp"]), None, "a misspelt command is left to the suggestion of the parser");
-        assert_eq!(said(&["local", "destroy"]), None);
-        assert_eq!(said(&["plan", "--destroy"]), None);
+        assert_eq!(explanation(&["destroy"]).unwrap(), "destroy: deployer calls it `down`");
+        assert_eq!(explanation(&["--local", "apply", "--yes"]).unwrap(), "apply: deployer calls it `up`");
+        assert!(explanation(&["state"]).unwrap().starts_with("state: the deployer has no state file"));
+        assert_eq!(explanation(&["upp"]), None, "a misspelt command is left to the suggestion of the parser");
+        assert_eq!(explanation(&["local", "destroy"]), None);
+        assert_eq!(explanation(&["plan", "--destroy"]), None);
     }
 }

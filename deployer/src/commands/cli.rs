@@ -21,7 +21,7 @@ use crate::cloud::lease::TERM_S;
 use account::{DOCTOR, LS_EXAMPLES};
 pub use account::{Ls, Policy};
 use changes::{ADOPT_EXAMPLES, DOWN_EXAMPLES, PAUSE_EXAMPLES, PLAN_EXAMPLES, RESUME_EXAMPLES, UP_EXAMPLES};
-pub use changes::{Adopt, Down, Pause, PlanArgs, Resume, RollOut, Up};
+pub use changes::{Adopt, Down, Pause, PlanArgs, Resume, RollOutArgs, Up};
 use export::{EXPORT_EXAMPLES, OUTPUTS_EXAMPLES};
 pub use export::{ExportCommand, ExportTerraform, Outputs};
 use local_aws::LOCAL_EXAMPLES;

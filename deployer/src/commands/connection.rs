@@ -7,7 +7,7 @@ use anyhow::anyhow;
 #[cfg(feature = "local")]
 use super::local;
 use crate::{
-    cloud::{aws::Access, usual::Scale},
+    cloud::{aws::ConnectOptions, usual::Scale},
     commands::cli::Global,
     output::exit::{Exit, Failure},
 };
@@ -20,8 +20,12 @@ pub(super) enum Wake {
 }
 
 /// How to connect in this region.
-pub(super) fn access(global: &Global, region: &str, local: Option<crate::cloud::aws::Local>) -> Access {
-    Access {
+pub(super) fn connect_options(
+    global: &Global,
+    region: &str,
+    local: Option<crate::cloud::aws::Local>,
+) -> ConnectOptions {
+    ConnectOptions {
         region: region.into(),
         profile: global.profile.clone(),
         local,

@@ -1,7 +1,7 @@
 //! `doctor`: checks the requirements of the first `up`, and changes nothing.
 
+mod check_result;
 mod cloud;
-mod finding;
 #[cfg(feature = "local")]
 mod laptop;
 mod programs;
@@ -20,7 +20,7 @@ use crate::{
         report,
     },
 };
-use finding::Finding;
+use check_result::CheckResult;
 
 /// A description with its file.
 type Description = (PathBuf, Config);
@@ -30,7 +30,7 @@ pub async fn run(global: &Global) -> Result<Exit, Failure> {
     let (first, description) = match describe(global) {
         Ok((file, config)) => {
             let count = counted(offline_page(&config).stack.dependencies().len(), "resource");
-            (Finding::good("stack.yaml", count), Some((file, config)))
+            (CheckResult::good("stack.yaml", count), Some((file, config)))
         }
         Err(failure) if failure.exit == Exit::Config => (undescribed(&failure), None),
         Err(failure) => return Err(failure),
@@ -45,32 +45,32 @@ pub async fn run(global: &Global) -> Result<Exit, Failure> {
         programs.extend(place?);
         Ok(programs)
     };
-    let findings = unless_stopped(checks).await?;
-    let findings: Vec<Finding> = std::iter::once(first).chain(findings).collect();
-    findings.iter().flat_map(Finding::lines).for_each(|line| report::line(&line));
-    Ok(if findings.iter().any(Finding::is_bad) { Exit::Failed } else { Exit::Done })
+    let results = unless_stopped(checks).await?;
+    let results: Vec<CheckResult> = std::iter::once(first).chain(results).collect();
+    results.iter().flat_map(CheckResult::lines).for_each(|line| report::line(&line));
+    Ok(if results.iter().any(CheckResult::is_bad) { Exit::Failed } else { Exit::Done })
 }
 
 /// Without `stack.yaml`, or with errors in it.
-fn undescribed(failure: &Failure) -> Finding {
+fn undescribed(failure: &Failure) -> CheckResult {
     match failure.error.downcast_ref::<Errors>() {
         Some(errors) if errors.problems.iter().any(|problem| problem.place.line > 0) => {
             let (count, first) = (errors.problems.len(), &errors.problems[0]);
             let more = if count > 1 { format!(", and {} more", count - 1) } else { String::new() };
             let text = format!("line {}: {}{more}", first.place.line, first.message);
-            Finding::bad("stack.yaml", text).remedy("`deployer validate` shows every error with its remedy")
+            CheckResult::bad("stack.yaml", text).remedy("`deployer validate` shows every error with its remedy")
         }
-        Some(_) => Finding::of("stack.yaml", failure),
-        None => Finding::unclear("stack.yaml", &failure.error).remedy("`deployer init` writes one"),
+        Some(_) => CheckResult::of("stack.yaml", failure),
+        None => CheckResult::unclear("stack.yaml", &failure.error).remedy("`deployer init` writes one"),
     }
 }
 
 #[cfg(feature = "local")]
-fn on_this_machine(global: &Global, description: Option<&Description>) -> Result<Vec<Finding>, Failure> {
+fn on_this_machine(global: &Global, description: Option<&Description>) -> Result<Vec<CheckResult>, Failure> {
     laptop::check(global, description)
 }
 
 #[cfg(not(feature = "local"))]
-fn on_this_machine(_: &Global, _: Option<&Description>) -> Result<Vec<Finding>, Failure> {
+fn on_this_machine(_: &Global, _: Option<&Description>) -> Result<Vec<CheckResult>, Failure> {
     Err(super::no_local_aws())
 }

@@ -15,7 +15,7 @@ use crate::{
     cloud::{
         health,
         lease::{LEASED, Lease},
-        why::denied_or_said,
+        why::failure_reason,
     },
     commands::cli::{Down, Global},
     config::{DIRECT_SUFFIX, INTERNAL_SUFFIX},
@@ -26,7 +26,7 @@ use crate::{
         report::{self, Board, Count, Values},
     },
     package::programs::Programs,
-    page::{Page, names::Names},
+    page::{Page, names::StackNames},
 };
 
 pub async fn run(global: &Global, args: &Down) -> Result<Exit, Failure> {
@@ -53,7 +53,7 @@ async fn take_down(session: &mut Session, global: &Global, args: &Down, begun: I
         }
         Agreed::Nothing => Exit::Done,
         Agreed::Remove(removal) => {
-            let Removal { page, plan, lease } = *removal;
+            let ConfirmedRemoval { page, plan, lease } = *removal;
             let receipt = Receipt::of(session, &page, &plan).await;
             let outcomes = carry_out(session, &page, plan, lease).await?;
             let mut exit = session.conclude(outcomes);
@@ -76,11 +76,11 @@ async fn take_down(session: &mut Session, global: &Global, args: &Down, begun: I
 enum Agreed {
     Refused,
     Nothing,
-    Remove(Box<Removal>),
+    Remove(Box<ConfirmedRemoval>),
 }
 
 /// The resources to remove, as read under the lease.
-struct Removal {
+struct ConfirmedRemoval {
     page: Page,
     plan: Plan,
     /// The lease; `None` without a bucket to hold it.
@@ -105,10 +105,10 @@ async fn agree(session: &Session, args: &Down) -> Result<Agreed, Failure> {
     }
     let (Acquisition::AtOnce(lease) | Acquisition::AfterWait(lease)) = session.acquire_lease("down", args.wait).await?
     else {
-        return Ok(Agreed::Remove(Box::new(Removal { page, plan, lease: None })));
+        return Ok(Agreed::Remove(Box::new(ConfirmedRemoval { page, plan, lease: None })));
     };
     match agree_again(session, args, plan).await {
-        Ok(Some((page, plan))) => Ok(Agreed::Remove(Box::new(Removal { page, plan, lease: Some(lease) }))),
+        Ok(Some((page, plan))) => Ok(Agreed::Remove(Box::new(ConfirmedRemoval { page, plan, lease: Some(lease) }))),
         refused => {
             session.release_lease(Some(lease)).await;
             refused.map(|_| Agreed::Refused)
@@ -188,7 +188,7 @@ async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failur
     for (kind, fault) in unread {
         report::warning(&format!(
             "{kind}s of this stack could not be looked up; any that exist are left: {}",
-            denied_or_said(&fault)
+            failure_reason(&fault)
         ));
     }
     let (wanted, unwanted): (Vec<_>, Vec<_>) =
@@ -203,7 +203,7 @@ async fn look(session: &Session, keep: &[String]) -> Result<(Page, Plan), Failur
     match strangers.next() {
         Some(stranger) => Err(session.unknown(&page, stranger)),
         None => {
-            let names = Names::of(&session.config, &session.site);
+            let names = StackNames::of(&session.config, &session.site);
             let kept = page.stack.sections(&kept).into_iter().filter_map(|section| section.strip_prefix("services."));
             kept.for_each(|entry| keep_groups(&mut plan, &names.plain(entry)));
             session.see(&plan);

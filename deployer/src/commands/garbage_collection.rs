@@ -5,7 +5,7 @@ use crate::{
     engine::{Fault, Plan, Resource as _, Step, look},
     kinds::{auto_scaling_group::AutoScalingGroup, function::Function, launch_template::LaunchTemplate},
     output::report,
-    page::{Front, names::Names},
+    page::{Front, names::StackNames},
     releases::{Releases, functions::FunctionReleases},
 };
 
@@ -52,7 +52,7 @@ pub async fn delete_versions(session: &Session, entries: &[String]) {
 
 async fn of_function(session: &Session, entry: &str) -> Result<usize, Fault> {
     let (aws, stack) = (&session.aws, session.config.name.as_str());
-    let function = Function::named(&Names::of(&session.config, &session.site).plain(entry));
+    let function = Function::named(&StackNames::of(&session.config, &session.site).plain(entry));
     let releases = look(|| FunctionReleases::read(aws, &function)).await?;
     let Some(releases) = releases.filter(|it| it.owner.foreign_to(stack).is_none()) else { return Ok(0) };
     let obsolete: Vec<i64> = releases.obsolete().collect();

@@ -13,7 +13,7 @@ use crate::{
     kinds::{function::Function, launch_template::LaunchTemplate},
     output::{
         exit::{Exit, Failure},
-        report::{self, Mark, Row},
+        report::{self, ReleaseMark, ReleaseRow},
         utc::timestamp,
     },
     package::programs::Programs,
@@ -36,7 +36,7 @@ struct Listing {
 
 /// A release, for people and as JSON.
 struct Entry {
-    row: Row,
+    row: ReleaseRow,
     json: Json,
 }
 
@@ -111,13 +111,13 @@ fn entry(releases: &Releases, release: &Release, keys: &BTreeSet<String>) -> Ent
     let changed = before.map(|before| changes::changes(before, release));
     let phrase = changed.as_deref().map_or("first release".to_owned(), changes::phrase);
     let mark = match state {
-        Some(State::InService) => Some(Mark::InService),
-        Some(State::RollingOut) => Some(Mark::RollingOut),
-        Some(State::RollingBack) => Some(Mark::RollingBack),
-        None => (!is_kept).then_some(Mark::Gone),
+        Some(State::InService) => Some(ReleaseMark::InService),
+        Some(State::RollingOut) => Some(ReleaseMark::RollingOut),
+        Some(State::RollingBack) => Some(ReleaseMark::RollingBack),
+        None => (!is_kept).then_some(ReleaseMark::Gone),
     };
     let (who, commit) = (&release.origin.who, &release.origin.commit);
-    let row = Row {
+    let row = ReleaseRow {
         number: release.number.to_string(),
         when: report::minute(release.made_s),
         who: who.clone().unwrap_or_else(|| UNKNOWN.into()),
@@ -158,14 +158,14 @@ fn entry_of_function(releases: &FunctionReleases, release: &FunctionRelease) -> 
     let phrase = changed.as_deref().map_or("first release".to_owned(), changes::phrase);
     let sha256 = changes::hex(&release.settings.code_sha256);
     let (who, commit) = (&release.origin.who, &release.origin.commit);
-    let row = Row {
+    let row = ReleaseRow {
         number: release.number.to_string(),
         when: minute(&release.made),
         who: who.clone().unwrap_or_else(|| UNKNOWN.into()),
         commit: commit.as_ref().map_or(UNKNOWN.into(), |commit| commit.short()),
         program: changes::short(&sha256),
         changed: phrase.clone(),
-        mark: state.map(|_| Mark::InService),
+        mark: state.map(|_| ReleaseMark::InService),
     };
     let json = json!({
         "release": release.number,
@@ -183,14 +183,14 @@ fn entry_of_function(releases: &FunctionReleases, release: &FunctionRelease) -> 
 /// A function that an earlier deployer made, and that has no version yet.
 fn unpublished(releases: &FunctionReleases) -> Entry {
     let sha256 = changes::hex(&releases.present.code_sha256);
-    let row = Row {
+    let row = ReleaseRow {
         number: UNKNOWN.into(),
         when: UNKNOWN.into(),
         who: UNKNOWN.into(),
         commit: UNKNOWN.into(),
         program: changes::short(&sha256),
         changed: "not published yet: run `up`".into(),
-        mark: Some(Mark::InService),
+        mark: Some(ReleaseMark::InService),
     };
     let json = json!({
         "release": Json::Null,
@@ -216,7 +216,7 @@ fn show(listing: &Listing) {
         report::line(&format!("{name}: not deployed"));
         return;
     }
-    let rows: Vec<Row> = listing.releases.iter().take(SHOWN).map(|entry| entry.row.clone()).collect();
+    let rows: Vec<ReleaseRow> = listing.releases.iter().take(SHOWN).map(|entry| entry.row.clone()).collect();
     report::releases(name, &rows);
     if let more @ 1.. = listing.releases.len() - rows.len() {
         report::line(&format!("  and {more} older (--json lists all)"));

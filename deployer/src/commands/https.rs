@@ -4,7 +4,7 @@ use super::Session;
 use crate::{
     cloud::domains::{Domain, Misled},
     engine::Outputs,
-    kinds::certificate::{Progress, Record},
+    kinds::certificate::{Issuance, Record},
     output::report,
     page::{Front, Https, Page},
 };
@@ -23,7 +23,7 @@ fn domains(session: &Session) -> impl Iterator<Item = (&String, &Domain)> {
 
 fn named(service: &str, domain: &Domain) -> Vec<String> {
     let mut lines = delegation(service, domain);
-    if let Progress::Failed(reason) = &domain.certificate {
+    if let Issuance::Failed(reason) = &domain.certificate {
         lines.push(format!("{service}: ACM did not issue the certificate for {}: {reason}", domain.name));
         lines.push("  `deployer up` requests another one".into());
     }
@@ -64,11 +64,11 @@ pub fn explain(session: &Session, chosen: &[String]) {
 /// The state of a service that is not served over HTTPS yet, with the records to enter.
 fn pending(service: &str, domain: &Domain, record: Option<Record>, host: Option<String>) -> Vec<String> {
     let record = record.or_else(|| match &domain.certificate {
-        Progress::Pending(record) => record.clone(),
+        Issuance::Pending(record) => record.clone(),
         _ => None,
     });
     let state = match &domain.certificate {
-        Progress::Failed(reason) => format!("ACM did not issue its certificate: {reason}"),
+        Issuance::Failed(reason) => format!("ACM did not issue its certificate: {reason}"),
         _ => "its certificate is not validated".to_owned(),
     };
     let mut lines = vec![format!("{service}: https://{} is pending: {state}", domain.name)];
@@ -124,7 +124,7 @@ mod tests {
 
     fn domain(delegation: Delegation) -> Domain {
         let zone = Some(Zone { id: "Z1".into(), name: "example.org".into() });
-        Domain { name: "app.example.org".into(), zone, delegation, certificate: Progress::Pending(None) }
+        Domain { name: "app.example.org".into(), zone, delegation, certificate: Issuance::Pending(None) }
     }
 
     #[test]
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_certificate_that_was_not_issued_is_named_with_the_reason() {
-        let failed = Domain { certificate: Progress::Failed("CAA_ERROR: why".into()), ..domain(Delegation::Complete) };
+        let failed = Domain { certificate: Issuance::Failed("CAA_ERROR: why".into()), ..domain(Delegation::Complete) };
         let lines = pending("web", &failed, None, None);
         assert!(lines[0].ends_with("ACM did not issue its certificate: CAA_ERROR: why"), "{lines:?}");
     }

@@ -17,13 +17,13 @@ use crate::{
         exit::{Exit, Failure},
         report, shell,
     },
-    package::{Architecture, Shipped, Target, is_in_workspace},
+    package::{Architecture, Platform, Shipped, is_in_workspace},
 };
 
 /// The region of a new description, unless another is named.
 const REGION: &str = "us-east-1";
 /// The platform of the programs in the next step: `up --local`, or `up` where this deployer has no local AWS.
-const PLATFORM: Target = if cfg!(feature = "local") { Target::Host } else { Target::Aws(Architecture::X86_64) };
+const PLATFORM: Platform = if cfg!(feature = "local") { Platform::Host } else { Platform::Aws(Architecture::X86_64) };
 /// The longest name derived from a folder, so that the names of all resources fit.
 const LONGEST: usize = 20;
 
@@ -87,10 +87,10 @@ fn next_step(file: Option<&Path>, has_programs: bool) -> String {
     let first = if has_programs { "" } else { "name the programs; then " };
     let option = shell::file_option(file);
     match PLATFORM {
-        Target::Host => {
+        Platform::Host => {
             format!("next: {first}`deployer up{option} --local` runs it on this machine, no account needed")
         }
-        Target::Aws(_) => format!("next: {first}`deployer up{option}` deploys it to AWS, after showing the plan"),
+        Platform::Aws(_) => format!("next: {first}`deployer up{option}` deploys it to AWS, after showing the plan"),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
         exit::{Exit, Failure},
         report,
     },
-    page::names::Names,
+    page::names::StackNames,
 };
 
 /// The largest event of a synchronous invocation (docs/aws.md §7.7).
@@ -36,7 +36,7 @@ pub async fn run(global: &Global, args: &Invoke) -> Result<Exit, Failure> {
     };
     let session = Session::open_without_network(global).await?;
     let entry = function(&session, &args.function)?;
-    let name = Names::of(&session.config, &session.site).plain(&entry);
+    let name = StackNames::of(&session.config, &session.site).plain(&entry);
     let answer = unless_stopped(async {
         check_owner(&session, &name).await?;
         let event = match (&args.sample, given) {
@@ -127,7 +127,7 @@ async fn sample(session: &Session, object: &str) -> Result<Value, Failure> {
     if !session.config.buckets.keys().any(|it| it.as_str() == entry) {
         return Err(Failure::usage(format!("--sample: stack.yaml has no bucket {entry:?}")).hint(buckets()));
     }
-    let bucket = Names::of(&session.config, &session.site).bucket(entry);
+    let bucket = StackNames::of(&session.config, &session.site).bucket(entry);
     let head = session.aws.s3.head_object().bucket(&bucket).key(key).expected_bucket_owner(&session.site.account);
     let Some(head) = found(head.send().await)? else {
         return Err(Failure::new(Exit::Failed, anyhow!("there is no object {key:?} in the bucket {bucket}"))

@@ -25,7 +25,7 @@ use crate::{
         Building,
         programs::{Programs, Warning},
     },
-    page::{Front, Later, Page, lay_out, lay_out_until, names::Names, usual_bake_minutes},
+    page::{Front, Later, Page, lay_out, lay_out_until, names::StackNames, usual_bake_minutes},
 };
 
 impl Session {
@@ -216,7 +216,7 @@ impl Session {
 
     /// Reports the services whose address changes, because a load balancer of another scheme replaces theirs.
     pub(super) fn report_new_addresses(&self, page: &Page, plan: &Plan) {
-        let names = Names::of(&self.config, &self.site);
+        let names = StackNames::of(&self.config, &self.site);
         let is_new = |kind: &str, key: &str| {
             let mut lines = plan.lines.iter().filter(|line| line.address.kind == kind && line.address.key == key);
             lines.any(|line| !line.address.section.is_empty() && line.step == Step::Create)

@@ -8,7 +8,7 @@ use super::{Session, interrupted, observer, watched};
 use crate::{
     cloud::{
         aws::Aws,
-        lease::{Answer, Lease, LeaseStore, Rival},
+        lease::{Lease, LeaseAttempt, LeaseStore, Rival},
     },
     engine::{Applied, Outcome, Plan, Stack},
     machine::signals,
@@ -16,7 +16,7 @@ use crate::{
         exit::{Exit, Failure},
         report::{self, Board, Count},
     },
-    page::names::Names,
+    page::names::StackNames,
 };
 
 /// How often to check whether the holder has finished.
@@ -42,11 +42,11 @@ impl Session {
         loop {
             let rival =
                 match Lease::take(&place, command).await.map_err(|fault| self.failed("take the lease", fault))? {
-                    Answer::Taken(lease) if waited => return Ok(Acquisition::AfterWait(lease)),
-                    Answer::Taken(lease) => return Ok(Acquisition::AtOnce(lease)),
-                    Answer::NoBucket => return Ok(Acquisition::NoBucket),
-                    Answer::Held(rival) if !may_wait => return Err(busy(&rival)),
-                    Answer::Held(rival) => rival,
+                    LeaseAttempt::Taken(lease) if waited => return Ok(Acquisition::AfterWait(lease)),
+                    LeaseAttempt::Taken(lease) => return Ok(Acquisition::AtOnce(lease)),
+                    LeaseAttempt::NoBucket => return Ok(Acquisition::NoBucket),
+                    LeaseAttempt::Held(rival) if !may_wait => return Err(busy(&rival)),
+                    LeaseAttempt::Held(rival) => rival,
                 };
             if !waited {
                 report::say(format!("waiting for {} to finish", rival.who));
@@ -97,7 +97,7 @@ impl Session {
     }
 
     fn lease_store(&self) -> LeaseStore {
-        let bucket = Names::of(&self.config, &self.site).artifacts();
+        let bucket = StackNames::of(&self.config, &self.site).artifacts();
         LeaseStore::of(&self.aws, &bucket, &self.site.account, self.lease_term)
     }
 }

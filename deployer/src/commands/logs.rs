@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Session, interrupted, why};
 use crate::{
     cloud::{
-        logs::{Found, Kind, Line, LogPlace, Reader},
+        logs::{Found, LogKind, LogLine, LogPlace, Reader},
         why::Reports,
     },
     commands::cli::{Global, Logs},
@@ -20,7 +20,7 @@ use crate::{
         report,
         utc::timestamp_ms,
     },
-    page::{names::Names, user_data::reports_prefix},
+    page::{names::StackNames, user_data::reports_prefix},
 };
 
 /// The pause between two rounds of `-f`. Calls also keep to the rate that AWS allows.
@@ -32,7 +32,7 @@ pub async fn run(global: &Global, args: &Logs) -> Result<Exit, Failure> {
     let places = places(&session, &args.names)?;
     let width = places.iter().map(width).max().unwrap_or_default();
     let mut reader = Reader::new(&session.aws, places, since_ms(args.since));
-    let print = |place: &LogPlace, line: &Line| {
+    let print = |place: &LogPlace, line: &LogLine| {
         let is_wanted = args.grep.as_ref().is_none_or(|text| line.text.contains(text.as_str()));
         let is_open = match args.json {
             _ if !is_wanted => true,
@@ -60,13 +60,13 @@ pub async fn run(global: &Global, args: &Logs) -> Result<Exit, Failure> {
 
 /// The chosen services and functions, with the names of their logs.
 fn places(session: &Session, names: &[String]) -> Result<Vec<LogPlace>, Failure> {
-    let of = Names::of(&session.config, &session.site);
+    let of = StackNames::of(&session.config, &session.site);
     let place = |section: String| {
         let (kind, entry) = section.split_once('.').unwrap_or_default();
         let reports = || Reports { bucket: of.artifacts(), prefix: reports_prefix(entry) };
         let (kind, log_group, reports) = match kind {
-            "services" => (Kind::Service, of.service_log_group(entry), Some(reports())),
-            _ => (Kind::Function, of.log_group(entry), None),
+            "services" => (LogKind::Service, of.service_log_group(entry), Some(reports())),
+            _ => (LogKind::Function, of.log_group(entry), None),
         };
         LogPlace { kind, name: entry.to_owned(), log_group, reports }
     };
@@ -82,16 +82,16 @@ fn since_ms(span: Duration) -> i64 {
 }
 
 /// `web i-0abc…4f` for a line of an instance, `labeler` for one of a function.
-fn origin(place: &LogPlace, line: &Line) -> String {
+fn origin(place: &LogPlace, line: &LogLine) -> String {
     match place.kind {
-        Kind::Service => format!("{} {}", place.name, short(&line.stream)),
-        Kind::Function => place.name.clone(),
+        LogKind::Service => format!("{} {}", place.name, short(&line.stream)),
+        LogKind::Function => place.name.clone(),
     }
 }
 
 /// The columns that the origins of a place take.
 fn width(place: &LogPlace) -> usize {
-    place.name.chars().count() + if place.kind == Kind::Service { 1 + SHORT } else { 0 }
+    place.name.chars().count() + if place.kind == LogKind::Service { 1 + SHORT } else { 0 }
 }
 
 /// The length of a shortened instance id.
@@ -106,8 +106,8 @@ fn short(id: &str) -> String {
     }
 }
 
-fn object(place: &LogPlace, line: &Line) -> Value {
-    let stream = if place.kind == Kind::Service { "instance" } else { "stream" };
+fn object(place: &LogPlace, line: &LogLine) -> Value {
+    let stream = if place.kind == LogKind::Service { "instance" } else { "stream" };
     let source = if matches!(line.found, Found::Report(_)) { "report" } else { "log" };
     json!({
         "time": timestamp_ms(line.at_ms),
@@ -131,9 +131,9 @@ mod tests {
 
     #[test]
     fn a_line_as_json_has_its_time_and_origin() {
-        let place = LogPlace { kind: Kind::Service, name: "web".into(), log_group: "/x".into(), reports: None };
+        let place = LogPlace { kind: LogKind::Service, name: "web".into(), log_group: "/x".into(), reports: None };
         let found = Found::Log("1".into());
-        let line = Line { at_ms: 1_700_000_000_123, place: 0, stream: "i-1".into(), found, text: "a".into() };
+        let line = LogLine { at_ms: 1_700_000_000_123, place: 0, stream: "i-1".into(), found, text: "a".into() };
         let expected = r#"{"time":"2023-11-14T22:13:20.123Z","kind":"service","name":"web","instance":"i-1","source":"log","text":"a"}"#;
         assert_eq!(object(&place, &line).to_string(), expected);
     }

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use super::{Wake, access, find, folder_or_here, local_access, read, tally, unless_stopped};
+use super::{Wake, connect_options, find, folder_or_here, local_access, read, tally, unless_stopped};
 use crate::{
     cloud::{
         aws::Aws,
         sign_in,
-        stacks::{self, FoundStack, Removal, Stacks},
+        stacks::{self, FoundStack, RemovalInstructions, Stacks},
     },
     commands::cli::{Global, Ls},
     config::{Config, Region},
@@ -37,7 +37,7 @@ async fn search(global: &Global, args: &Ls) -> Result<Stacks, Failure> {
     let Some(local) = local_access(global, &folder_or_here(global)?, region.as_str(), Wake::Only)? else {
         return Ok(Stacks::default());
     };
-    let aws = Aws::connect(&access(global, region.as_str(), local)).await?;
+    let aws = Aws::connect(&connect_options(global, region.as_str(), local)).await?;
     let identified = sign_in::identify(&aws).await;
     let site = identified.map_err(|failure| if is_assumed { elsewhere(failure) } else { failure })?;
     let regions = match args.all_regions {
@@ -104,7 +104,7 @@ fn removal(
     account: Option<&str>,
     here: Option<&(PathBuf, Config)>,
     global: &Global,
-) -> Option<Removal> {
+) -> Option<RemovalInstructions> {
     let FoundStack { name, region, .. } = stack;
     let account = account.map(|account| format!("account: \"{account}\"\n")).unwrap_or_default();
     let minimal = format!("name: {name}\nregion: {region}\n{account}");
@@ -126,7 +126,7 @@ fn removal(
     // `up` makes the artifact bucket again: without it, `down` considers the stack removed.
     let up = (!stack.has_anchor).then(|| format!("deployer up{options}"));
     let commands = up.into_iter().chain([format!("deployer down{options}")]).collect();
-    Some(Removal { stack_yaml, commands })
+    Some(RemovalInstructions { stack_yaml, commands })
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ use crate::{
 
 #[cfg(not(feature = "local"))]
 use connection::no_local_aws;
-use connection::{Wake, access, local_access, no_local_aws_here, scale};
+use connection::{Wake, connect_options, local_access, no_local_aws_here, scale};
 use description::{describe, find, folder, folder_or_here, in_account, place, read, warn_of_exposed};
 use home::{check_place, pin_file};
 use interrupts::{interrupted, observer, unless_stopped, watched};

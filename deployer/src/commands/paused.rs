@@ -12,7 +12,7 @@ use crate::{
         default_action::DefaultAction,
         listener::Listener,
         load_balancer::LoadBalancer,
-        rule::Rule,
+        rule::ListenerRule,
         rule_action::RuleAction,
     },
     output::exit::{Exit, Failure},
@@ -78,7 +78,12 @@ fn leave_paused(line: &mut Planned, since: &str, left: &BTreeSet<Address>) -> Op
     let waits = waits_for(line, left);
     match (line.address.kind, &mut line.step) {
         (
-            LoadBalancer::KIND | Listener::KIND | DefaultAction::KIND | Rule::KIND | RuleAction::KIND | Alias::KIND,
+            LoadBalancer::KIND
+            | Listener::KIND
+            | DefaultAction::KIND
+            | ListenerRule::KIND
+            | RuleAction::KIND
+            | Alias::KIND,
             Step::Create | Step::Pending(_),
         ) => Some("absent while the stack is paused".into()),
         (AutoScalingGroup::KIND, Step::Update(changes)) => {

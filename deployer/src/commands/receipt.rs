@@ -11,7 +11,7 @@ use crate::{
     engine::{Plan, Planned, Resource as _, Step, look},
     kinds::{auto_scaling_group::AutoScalingGroup, bucket::Bucket, secret::Secret},
     output::{counted::counted, report},
-    page::{Page, names::Names, usual_bake_minutes},
+    page::{Page, names::StackNames, usual_bake_minutes},
 };
 
 /// The facts about a stack that its removal makes unreadable.
@@ -34,7 +34,7 @@ impl Receipt {
     /// Reads them before the removal. A creation time that cannot be read is left out.
     pub async fn of(session: &Session, page: &Page, plan: &Plan) -> Receipt {
         let account = session.site.account.clone();
-        let anchor = Bucket { name: Names::of(&session.config, &session.site).artifacts(), account };
+        let anchor = Bucket { name: StackNames::of(&session.config, &session.site).artifacts(), account };
         let created_s = look(|| anchor.created_s(&session.aws)).await.ok().flatten();
         let now_s = report::now_s();
         let (mut existed, mut known, mut was_off) = (Vec::new(), 0, false);

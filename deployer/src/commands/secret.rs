@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Read as _};
 use anyhow::anyhow;
 use aws_sdk_ssm::types::ParameterType;
 
-use super::{Session, Wake, stored_values::uses, unless_stopped};
+use super::{Session, Wake, stored_values::value_references, unless_stopped};
 use crate::{
     cloud::stored_values::{
         self, WINDOW_DAYS, from_secret_tags, parameter, parameter_tags, tag_parameter, tag_secret, tagged_parameters,
@@ -207,8 +207,8 @@ impl Session {
 
     /// Reports the readers of a value, and when they see the new one.
     fn report_users(&self, store: Store, name: &str) {
-        let uses = uses(&self.config, |_| true);
-        let Some(paths) = uses.get(&(store, name.to_owned())) else {
+        let references = value_references(&self.config, |_| true);
+        let Some(paths) = references.get(&(store, name.to_owned())) else {
             let word = store.word();
             report::hint(&format!("a variable of stack.yaml reads it: `NAME: {{ {word}: {name} }}`"));
             return;
@@ -313,13 +313,13 @@ async fn list(global: &Global) -> Result<Exit, Failure> {
     };
     let all: Vec<(Store, String, Option<String>)> =
         secrets.into_iter().map(of_secret).chain(parameters.into_iter().map(of_parameter)).collect();
-    let uses = uses(&session.config, |_| true);
+    let references = value_references(&session.config, |_| true);
     if all.is_empty() {
         report::say(format!("{stack} has no secrets and no parameters"));
     }
     let width = all.iter().map(|(_, name, _)| name.len()).max().unwrap_or_default();
     for (store, name, changed) in all {
-        let readers = uses.get(&(store, name.clone())).map(|paths| {
+        let readers = references.get(&(store, name.clone())).map(|paths| {
             let variables = paths.iter().map(|path| path.replacen(".environment.", " ", 1));
             variables.map(|it| it.split_once('.').map_or(it.clone(), |(_, rest)| rest.to_owned())).collect::<Vec<_>>()
         });
@@ -347,7 +347,9 @@ async fn remove(global: &Global, args: &SecretRm) -> Result<Exit, Failure> {
         }
         Before::Ours | Before::Adopted => (),
     }
-    if let Some(path) = uses(&session.config, |_| true).get(&(store, name.clone())).and_then(|it| it.first()) {
+    if let Some(path) =
+        value_references(&session.config, |_| true).get(&(store, name.clone())).and_then(|it| it.first())
+    {
         let error = anyhow!("{path} reads the {} {name}, so nothing was changed", store.word());
         return Err(Failure::new(Exit::Failed, error)
             .at(session.place(path))

@@ -9,8 +9,8 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    Summary, Wake, access, check_place, describe, folder, in_account, lab, local_access, no_local_aws_here, pin_file,
-    place, scale, unless_stopped,
+    Summary, Wake, check_place, connect_options, describe, folder, in_account, lab, local_access, no_local_aws_here,
+    pin_file, place, scale, unless_stopped,
 };
 use crate::{
     cloud::{
@@ -18,12 +18,12 @@ use crate::{
         domains::Domain,
         health, sign_in,
         site::{Network, Site},
-        why::{Verdict, denied_or_said},
+        why::{Verdict, failure_reason},
     },
     commands::cli::Global,
     config::{ChosenNetwork, Config, Versions},
     engine::{self, Fault, Schedule, Span},
-    kinds::certificate::Progress,
+    kinds::certificate::Issuance,
     machine::pin::Pin,
     output::{exit::Failure, report},
     package::programs::Destination,
@@ -113,7 +113,7 @@ impl Session {
         let (file, config) = describe(global)?;
         let Some(local) = local_access(global, folder(&file), config.region.as_str(), wake)? else { return Ok(None) };
         let destination = if global.local { Destination::Laptop } else { Destination::Aws };
-        let mut aws = Aws::connect(&access(global, config.region.as_str(), local)).await?;
+        let mut aws = Aws::connect(&connect_options(global, config.region.as_str(), local)).await?;
         aws.scale = scale(global, folder(&file));
         let identified = sign_in::identify(&aws).await;
         let site = identified.map_err(|failure| failure.at(place(&config, &file, "name")))?;
@@ -174,7 +174,7 @@ impl Session {
     fn unknown_network(&self, fault: &Fault) -> Network {
         report::warning(&format!(
             "the network of the services is unknown, so their security groups are found by tags: {}",
-            denied_or_said(fault)
+            failure_reason(fault)
         ));
         Network::unread(self.config.network.as_ref(), &self.site.region)
     }
@@ -217,9 +217,9 @@ pub(super) async fn domains(aws: &Aws, config: &Config, lookup: Lookup) -> Resul
 fn unseen_domain(name: &str, fault: &Fault) -> Domain {
     report::warning(&format!(
         "DNS records of {name} could not be looked up; any that exist are left: {}",
-        denied_or_said(fault)
+        failure_reason(fault)
     ));
-    Domain { zone: None, certificate: Progress::Absent, ..Domain::unknown(name) }
+    Domain { zone: None, certificate: Issuance::Absent, ..Domain::unknown(name) }
 }
 
 pub(super) fn instance_types(config: &Config) -> BTreeSet<String> {

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     cloud::{
         status::{self, Contents, Deployed, Drift, InstanceStatus, ServiceStatus, Status},
-        why::denied_or_said,
+        why::failure_reason,
     },
     commands::cli::{Global, Status as Args},
     config::{Program, Store},
@@ -139,9 +139,9 @@ fn packages(session: &Session) -> Vec<String> {
 }
 
 async fn changes(session: &Session, names: &ResourceNames, packages: &[String]) -> Result<usize, String> {
-    let said = |fault: Fault| denied_or_said(&fault);
-    let deployed = async { deployed(session, names, packages).await.map_err(said) };
-    let network = async { session.discover(Lookup::AsWritten).await.map_err(said) };
+    let reason = |fault: Fault| failure_reason(&fault);
+    let deployed = async { deployed(session, names, packages).await.map_err(reason) };
+    let network = async { session.discover(Lookup::AsWritten).await.map_err(reason) };
     let (deployed, network) = futures::try_join!(deployed, network)?;
     let programs = programs(session, packages, deployed).await?;
     let missing = session.find_stored_values(|_| true).await.map_err(|failure| failure.error.to_string())?;
@@ -183,7 +183,7 @@ async fn wanted(session: &Session, page: Page) -> Result<usize, String> {
 /// The number of resources that `stack.yaml` no longer describes.
 async fn orphans(session: &Session, mut page: Page) -> Result<usize, String> {
     let looked = kinds::doom_orphans(&mut page.stack, &session.aws).await;
-    looked.map_err(|fault| denied_or_said(&fault))?;
+    looked.map_err(|fault| failure_reason(&fault))?;
     let lines = page.stack.plan_orphans(&session.aws).await.map_err(|error| without_plan(&error))?;
     Ok(lines.iter().filter(|line| line.step.is_work()).count())
 }
@@ -191,7 +191,7 @@ async fn orphans(session: &Session, mut page: Page) -> Result<usize, String> {
 /// Why there is no plan, on one line.
 fn without_plan(error: &Error) -> String {
     match error {
-        Error::Fault { source, .. } => format!("{error}: {}", denied_or_said(source)),
+        Error::Fault { source, .. } => format!("{error}: {}", failure_reason(source)),
         _ => error.to_string(),
     }
 }

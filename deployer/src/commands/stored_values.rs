@@ -16,18 +16,18 @@ use crate::{
 };
 
 /// The places in `stack.yaml` that refer to values, by the values.
-pub type Uses = BTreeMap<(Store, String), BTreeSet<String>>;
+pub type ValueReferences = BTreeMap<(Store, String), BTreeSet<String>>;
 
 /// Returns the places that refer to values, such as `services.web.environment.TOKEN`.
-pub fn uses(config: &Config, is_needed: impl Fn(&str) -> bool) -> Uses {
-    let mut uses = Uses::new();
+pub fn value_references(config: &Config, is_needed: impl Fn(&str) -> bool) -> ValueReferences {
+    let mut references = ValueReferences::new();
     for (entry, variables) in config.variables().filter(|(entry, _)| is_needed(entry)) {
         for (variable, StoredValue { store, name, .. }) in &variables.stored {
             let path = format!("{entry}.environment.{variable}");
-            uses.entry((*store, name.clone())).or_default().insert(path);
+            references.entry((*store, name.clone())).or_default().insert(path);
         }
     }
-    uses
+    references
 }
 
 impl Session {
@@ -36,7 +36,7 @@ impl Session {
     /// Those that are missing are returned, each with its line and its remedy.
     pub(super) async fn find_stored_values(&self, is_needed: impl Fn(&str) -> bool) -> Result<Vec<Failure>, Failure> {
         let (mut versions, mut missing) = (Versions::new(), Vec::new());
-        for ((store, name), paths) in uses(&self.config, is_needed) {
+        for ((store, name), paths) in value_references(&self.config, is_needed) {
             let at = paths.first().and_then(|path| place(&self.config, &self.file, path));
             let seen = unless_stopped(self.seen(store, &name, at.clone())).await?;
             if let Some(lack) = seen.lack() {

@@ -19,7 +19,7 @@ use crate::{
     },
     package::programs::Programs,
     page::{Front, Page},
-    verify::{Client, Run, Values},
+    verify::{Client, Values, VerifyRun},
 };
 
 /// Exit code 4 if an answer is not as expected.
@@ -82,7 +82,7 @@ pub async fn all(session: &Session, page: &Page, outputs: &Outputs, checks: Chec
     for (path, wire) in &page.verify {
         references.insert(path.clone(), wire.get(outputs).ok_or_else(|| absent(path))?);
     }
-    let run = Run {
+    let run = VerifyRun {
         verify,
         client: Client::new(session.aws.trust.clone()),
         folder: session.folder().to_owned(),

@@ -53,7 +53,7 @@ use roles::LAB_ROLE;
 pub use runtimes::{Handler, RUNTIMES, Runtime};
 pub use scalar::{Cidr, InstanceType, Name, Port, Region};
 pub use service::{DIRECT_SUFFIX, HealthCheck, Instances, Service};
-use source::{MOST_BYTES, Source, shown, too_large, unreadable, whole};
+use source::{MOST_BYTES, SourceFile, shown, too_large, unreadable, whole};
 pub use stored_values::{REFERENCES, Store, StoredValue, StoredVariables, Versions, read_references, references};
 pub use table::{Index, Key, Table};
 pub use text::{Piece, Reference, Text};
@@ -94,7 +94,7 @@ pub struct Config {
     /// The requests of `deployer verify`.
     pub verify: Option<verify::Verify>,
     places: BTreeMap<String, Place>,
-    source: Source,
+    source: SourceFile,
 }
 
 impl Config {
@@ -119,8 +119,8 @@ impl Config {
         // Some editors begin a file with a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         match read::read(text) {
-            Ok(config) => Ok(Config { source: Source { file: file.into(), ..config.source }, ..config }),
-            Err((problems, shown)) => Err(Source { file: file.into(), text: shown }.errors(problems)),
+            Ok(config) => Ok(Config { source: SourceFile { file: file.into(), ..config.source }, ..config }),
+            Err((problems, shown)) => Err(SourceFile { file: file.into(), text: shown }.errors(problems)),
         }
     }
 

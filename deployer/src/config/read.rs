@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    Block, ChosenNetwork, Config, ExistingNetwork, ExistingRoles, Name, Place, Problem, Region, Source, Text, checks,
+    Block, ChosenNetwork, Config, ExistingNetwork, ExistingRoles, Name, Place, Problem, Region, SourceFile, Text,
+    checks,
     fields::{Field, ValueType},
     hidden,
     tree::{self, Located, Node},
@@ -38,7 +39,7 @@ pub fn read(text: &str) -> Result<Config, (Vec<Problem>, String)> {
     let shown = hidden::values(text, &reader.secrets);
     let Some(config) = config.map(|config| Config { places, ..config }) else { return Err((problems, shown)) };
     problems.extend(checks::all(&config));
-    let source = Source { file: String::new(), text: shown };
+    let source = SourceFile { file: String::new(), text: shown };
     if problems.is_empty() { Ok(Config { source, ..config }) } else { Err((problems, source.text)) }
 }
 
@@ -112,7 +113,7 @@ impl Reader<'_> {
             outputs,
             verify,
             places: BTreeMap::new(),
-            source: Source::default(),
+            source: SourceFile::default(),
         })
     }
 

@@ -10,18 +10,18 @@ pub(super) const MOST_BYTES: usize = 1 << 20;
 
 /// The file as errors quote it: without the values of variables.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Source {
+pub(super) struct SourceFile {
     pub(super) file: String,
     pub(super) text: String,
 }
 
-impl Source {
+impl SourceFile {
     /// References in the order of the file, each once.
     pub(super) fn errors(self, mut problems: Vec<Problem>) -> Errors {
         problems.sort_by_key(|problem| problem.place);
         let mut seen = BTreeSet::new();
         problems.retain(|problem| seen.insert((problem.place, problem.message.clone())));
-        let Source { file, text } = self;
+        let SourceFile { file, text } = self;
         Errors { file, text, problems }
     }
 }

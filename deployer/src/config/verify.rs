@@ -80,14 +80,14 @@ pub struct Statuses {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capture {
     /// The part.
-    pub part: Part,
+    pub part: AnswerPart,
     /// Only the text after this one.
     pub after: Option<String>,
 }
 
 /// A part of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum AnswerPart {
     /// The value at a JSON pointer.
     Json(String),
     /// A header.

@@ -187,7 +187,7 @@ impl Subject {
     pub async fn vanish<R: Resource>(&self, resource: &R, run: &Run<'_, R::Cloud>) -> Result<(), Error> {
         let mut patience = Patience::new(R::LIMIT);
         let mut refusal = Refusal::default();
-        self.tell(run, Progress::Began("deleting"));
+        self.report(run, Progress::Began("deleting"));
         loop {
             let observed = self.read(resource, run.cloud).await.map_err(|error| refusal.or(error))?;
             refusal.unless_moved(&observed)?;
@@ -318,7 +318,7 @@ impl Subject {
                 after: patience.limit,
             });
         }
-        self.tell(run, Progress::Waiting(patience.state.clone()));
+        self.report(run, Progress::Waiting(patience.state.clone()));
         let rest = patience.next_rest(run.pace);
         tokio::select! {
             () = tokio::time::sleep(rest) => Ok(()),
@@ -330,11 +330,11 @@ impl Subject {
     fn begin<C>(&self, run: &Run<'_, C>, patience: &mut Patience, verb: &'static str) {
         if patience.verb != verb {
             patience.verb = verb;
-            self.tell(run, Progress::Began(verb));
+            self.report(run, Progress::Began(verb));
         }
     }
 
-    fn tell<C>(&self, run: &Run<'_, C>, progress: Progress) {
+    fn report<C>(&self, run: &Run<'_, C>, progress: Progress) {
         (run.observer)(Event { address: self.address.clone(), progress });
     }
 

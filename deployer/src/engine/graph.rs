@@ -236,7 +236,7 @@ fn is_meant<C>(node: &dyn Node<C>, target: &str) -> bool {
 /// A node with its resource type erased.
 pub(super) trait Node<C>: Send + Sync {
     fn address(&self) -> &Address;
-    /// See [`Removal::RANK`](super::Removal).
+    /// See [`RemovalOrder::RANK`](super::RemovalOrder).
     fn removal_rank(&self) -> u8;
     /// Allows adoption if this is its name: `KIND.KEY`, or its kind with its name in the cloud.
     fn adopt(&mut self, name: &str) -> bool;

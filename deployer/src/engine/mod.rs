@@ -22,7 +22,9 @@ pub use error::{Error, Fault, Retry};
 pub use graph::Stack;
 pub use inputs::{Handle, Inputs, Joined, Outputs, Wire};
 pub use plan::{AT_ONCE, Applied, Event, Observer, Outcome, Plan, Progress};
-pub use resource::{AllTagged, Live, Names, Observed, Owner, RESOURCE_TAG, Removal, Resource, STACK_TAG, Tagged, Tags};
+pub use resource::{
+    AllTagged, Live, Names, Observed, Owner, RESOURCE_TAG, RemovalOrder, Resource, STACK_TAG, Tagged, Tags,
+};
 pub use schedule::{Remaining, Schedule, Task, Timed};
 pub use size::Size;
 pub use step::{Address, Planned, Step};

@@ -82,7 +82,7 @@ mod tests {
             permissions::Permissions,
             role::Role,
             route_table::RouteTable,
-            rule::Rule,
+            rule::ListenerRule,
             rule_action::RuleAction,
             scaling_policy::ScalingPolicy,
             secret::Secret,
@@ -112,7 +112,7 @@ mod tests {
         let network = Network { vpc: "vpc-1".into(), ..Network::unknown() };
         let mut stack = lay_out(&config, &site, Some(&network), &Programs::none(), Wait::default()).stack;
         let (name, vpc) = ("old", String::from("vpc-1"));
-        stack.doom(Rule::left(name, "app-web", "old", String::new()));
+        stack.doom(ListenerRule::left(name, "app-web", "old", String::new()));
         stack.doom(AutoScalingGroup::named(name));
         stack.doom(Alarm { name: name.into() });
         stack.doom(LoadBalancer::named(name));

@@ -51,7 +51,7 @@ impl Tagged {
 pub type AllTagged = Vec<Result<Tagged, Fault>>;
 
 /// The order of removal.
-pub trait Removal {
+pub trait RemovalOrder {
     /// The rank of the kind: lower than that of the kinds that it may use.
     const RANK: u8 = 0;
 }
@@ -61,7 +61,7 @@ pub trait Removal {
 /// *Guarantees required of a kind:* `read` changes nothing; `create`, `update` and `delete` may be interrupted anywhere
 /// and called again; `delete` of an absent resource succeeds. *Assumes:* the engine has checked the owner before
 /// `update`, `tag` and `delete`, and never calls two of them at once for one resource.
-pub trait Resource: Removal + Sized + Send + Sync + 'static {
+pub trait Resource: RemovalOrder + Sized + Send + Sync + 'static {
     /// The kind's name in plans, addresses and tags, such as `launch_template`.
     const KIND: &'static str;
     /// Settings that can only be chosen at creation: changing one would replace the resource.

@@ -25,12 +25,12 @@ pub struct Alias {
     /// The id of the hosted zone that holds it.
     pub zone: String,
     /// Its intended target.
-    pub target: Target,
+    pub target: AliasTarget,
 }
 
 /// A load balancer as records name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct AliasTarget {
     /// The name of the load balancer, which its DNS name begins with.
     pub balancer: String,
     /// Its DNS name.
@@ -129,13 +129,13 @@ impl Resource for Alias {
 
 impl Alias {
     fn wanted(&self, kinds: &[RrType]) -> Result<Vec<ResourceRecordSet>, Fault> {
-        let Target { dns_name, zone, .. } = &self.target;
+        let AliasTarget { dns_name, zone, .. } = &self.target;
         kinds.iter().map(|kind| zones::alias(&self.domain, kind.clone(), dns_name, zone)).collect()
     }
 }
 
 /// Removes the records of a domain that lead to this load balancer, from every zone that may hold them.
-pub async fn remove(aws: &Aws, domain: &str, target: &Target) -> Result<(), Fault> {
+pub async fn remove(aws: &Aws, domain: &str, target: &AliasTarget) -> Result<(), Fault> {
     for zone in zones::above(aws, domain).await? {
         let sets = sets_of(aws, &zone.id, domain).await?;
         let ours = sets.into_iter().filter(|set| target.is_of(set)).collect();
@@ -151,7 +151,7 @@ async fn sets_of(aws: &Aws, zone: &str, domain: &str) -> Result<Vec<ResourceReco
     Ok(sets)
 }
 
-impl Target {
+impl AliasTarget {
     /// Whether a record set is an alias of this load balancer, or of an earlier one of the same name: a load balancer that
     /// is created again gets another DNS name.
     fn is_of(&self, set: &ResourceRecordSet) -> bool {
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn only_an_alias_of_our_load_balancer_is_ours() {
-        let target = Target {
+        let target = AliasTarget {
             balancer: "app-web".into(),
             dns_name: "app-web-123.us-east-1.elb.amazonaws.com".into(),
             zone: "Z1".into(),
@@ -207,7 +207,7 @@ mod tests {
             set.set_identifier = Some("blue".into());
             assert!(!target.is_of(&set), "{name}, weighted");
         }
-        let internal = Target {
+        let internal = AliasTarget {
             balancer: "app-web-internal".into(),
             dns_name: "internal-app-web-internal-123.us-east-1.elb.amazonaws.com".into(),
             zone: "Z1".into(),

@@ -241,7 +241,7 @@ struct Found {
 
 /// The state of a certificate's issuance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Progress {
+pub enum Issuance {
     /// It is not requested.
     #[default]
     Absent,
@@ -255,9 +255,9 @@ pub enum Progress {
 
 impl Certificate {
     /// Reads how far its issue has got.
-    pub async fn progress(&self, aws: &Aws) -> Result<Progress, Fault> {
+    pub async fn issuance(&self, aws: &Aws) -> Result<Issuance, Fault> {
         let Found { ours, .. } = self.find(aws).await?;
-        Ok(ours.first().map_or(Progress::Absent, |it| progress_of(&it.detail)))
+        Ok(ours.first().map_or(Issuance::Absent, |it| issuance_of(&it.detail)))
     }
 
     async fn find(&self, aws: &Aws) -> Result<Found, Fault> {
@@ -350,15 +350,15 @@ fn usefulness(detail: &CertificateDetail) -> (u8, bool, Option<i64>, Option<Stri
 }
 
 /// Reads how far the issue of the certificate of this ARN has got.
-pub async fn progress(aws: &Aws, arn: &str) -> Result<Progress, Fault> {
-    Ok(described(aws, arn).await?.map_or(Progress::Absent, |detail| progress_of(&detail)))
+pub async fn issuance(aws: &Aws, arn: &str) -> Result<Issuance, Fault> {
+    Ok(described(aws, arn).await?.map_or(Issuance::Absent, |detail| issuance_of(&detail)))
 }
 
-fn progress_of(detail: &CertificateDetail) -> Progress {
+fn issuance_of(detail: &CertificateDetail) -> Issuance {
     match failure_of(detail) {
-        Some(failure) => Progress::Failed(failure),
-        None if is_issued(detail) => Progress::Issued,
-        None => Progress::Pending(record_of(detail)),
+        Some(failure) => Issuance::Failed(failure),
+        None if is_issued(detail) => Issuance::Issued,
+        None => Issuance::Pending(record_of(detail)),
     }
 }
 
@@ -457,11 +457,11 @@ mod tests {
             (detail("a", Status::ValidationTimedOut, 1), "VALIDATION_TIMED_OUT: ACM did not find"),
             (detail("a", Status::Expired, 1), "EXPIRED: "),
         ] {
-            let Progress::Failed(failure) = progress_of(&detail) else { panic!("{detail:?}") };
+            let Issuance::Failed(failure) = issuance_of(&detail) else { panic!("{detail:?}") };
             assert!(failure.starts_with(begins), "{failure}");
         }
-        assert_eq!(progress_of(&detail("a", Status::Issued, 1)), Progress::Issued);
-        assert_eq!(progress_of(&detail("a", Status::PendingValidation, 1)), Progress::Pending(None));
+        assert_eq!(issuance_of(&detail("a", Status::Issued, 1)), Issuance::Issued);
+        assert_eq!(issuance_of(&detail("a", Status::PendingValidation, 1)), Issuance::Pending(None));
     }
 
     #[test]

@@ -27,14 +27,14 @@ pub struct Listener {
     /// The wanted public port.
     pub port: i32,
     /// Which of the listeners of the load balancer it is.
-    pub part: Part,
+    pub part: ListenerPart,
     /// The address of the listener for HTTPS, which its tag contains.
     pub https: String,
 }
 
 /// The part of a listener beside the other one of its load balancer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum ListenerPart {
     /// The only listener: one for HTTPS is no longer wanted.
     Alone,
     /// The plain HTTP listener of a load balancer that also has one for HTTPS, to which its default action may
@@ -139,7 +139,7 @@ impl Resource for Listener {
         let mut tags = tags::of_arns(aws, arns).await?;
         let is_tagged = |arn: &str| tags.get(arn).is_some_and(|tags| tags.contains_key(STACK_TAG));
         let is_https = |arn: &str| tags.get(arn).and_then(|tags| tags.get(RESOURCE_TAG)) == Some(&self.https);
-        let is_of_part = |arn: &str| is_https(arn) == (self.part == Part::Https);
+        let is_of_part = |arn: &str| is_https(arn) == (self.part == ListenerPart::Https);
         // Other listeners may have been added by hand, for a certificate perhaps: ours is the one with our tags, and
         // any other on its port is a conflict.
         let in_place = || listeners.iter().find(|(_, listener)| listener.port() == Some(self.port));
@@ -244,8 +244,8 @@ impl Listener {
         // …:loadbalancer/app/NAME/ID
         let name = self.load_balancer.rsplit('/').nth(1).unwrap_or_default();
         match self.part {
-            Part::Https => aws.front_port(name, port).await,
-            Part::Alone | Part::Http => port,
+            ListenerPart::Https => aws.front_port(name, port).await,
+            ListenerPart::Alone | ListenerPart::Http => port,
         }
     }
 
@@ -254,7 +254,7 @@ impl Listener {
         let known = forwards.get_key_value(&self.target_group).or_else(|| forwards.first_key_value());
         let known = known.map(|(arn, _)| arn.clone());
         // The default action decides whether it redirects.
-        let redirects = self.part == Part::Http && redirect(listener).is_some();
+        let redirects = self.part == ListenerPart::Http && redirect(listener).is_some();
         // moto shows a policy of every listener (docs/aws.md §17).
         let secured = Some(listener).filter(|it| it.protocol() == Some(&ProtocolEnum::Https));
         let certificate = secured.and_then(|it| it.certificates().first()?.certificate_arn());
@@ -264,7 +264,7 @@ impl Listener {
             target_group: known.or_else(|| redirects.then(|| self.target_group.clone())).unwrap_or_default(),
             certificate: certificate.map(str::to_owned),
             tls_policy: secured.and_then(|it| it.ssl_policy()).map(str::to_owned),
-            superfluous: others.keys().copied().filter(|_| self.part == Part::Alone).collect(),
+            superfluous: others.keys().copied().filter(|_| self.part == ListenerPart::Alone).collect(),
         }
     }
 }
@@ -347,12 +347,13 @@ mod tests {
     #[test]
     fn a_target_group_is_known_with_any_weight() {
         let there = listener(vec![forward(&Forwards::from([("old".into(), 1), ("wanted".into(), 0)]))]);
-        let known =
-            |target_group: &str| named(target_group, Part::Alone).settings(&there, &BTreeMap::new()).target_group;
+        let known = |target_group: &str| {
+            named(target_group, ListenerPart::Alone).settings(&there, &BTreeMap::new()).target_group
+        };
         assert_eq!([known("wanted"), known("absent")], ["wanted", "old"]);
     }
 
-    fn named(target_group: &str, part: Part) -> Listener {
+    fn named(target_group: &str, part: ListenerPart) -> Listener {
         let (load_balancer, https) = ("lb".into(), "listener.web-https".into());
         Listener { load_balancer, target_group: target_group.into(), port: 80, part, https }
     }
@@ -360,9 +361,9 @@ mod tests {
     #[test]
     fn a_redirect_may_stay_beside_a_listener_for_https_alone() {
         let (there, others) = (listener(vec![to_https()]), BTreeMap::from([(443, "arn".to_owned())]));
-        let beside = named("wanted", Part::Http).settings(&there, &others);
+        let beside = named("wanted", ListenerPart::Http).settings(&there, &others);
         assert_eq!((beside.target_group.as_str(), beside.superfluous.len()), ("wanted", 0));
-        let alone = named("wanted", Part::Alone).settings(&there, &others);
+        let alone = named("wanted", ListenerPart::Alone).settings(&there, &others);
         assert_eq!((alone.target_group.as_str(), alone.superfluous), ("", BTreeSet::from([443])));
     }
 

@@ -16,7 +16,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 use serde::Serialize;
 
 use super::{
-    alias::{self, Target},
+    alias::{self, AliasTarget},
     tags,
 };
 use crate::{
@@ -266,13 +266,13 @@ impl LoadBalancer {
     }
 
     /// Its name in DNS records.
-    pub fn target(&self, output: &Output) -> Target {
-        Target { balancer: self.name.clone(), dns_name: output.dns_name.clone(), zone: output.zone.clone() }
+    pub fn target(&self, output: &Output) -> AliasTarget {
+        AliasTarget { balancer: self.name.clone(), dns_name: output.dns_name.clone(), zone: output.zone.clone() }
     }
 }
 
 /// The load balancers of a stack that have this domain in their tag, as records name them.
-pub async fn with_domain(aws: &Aws, stack: &str, domain: &str) -> Result<Vec<Target>, Fault> {
+pub async fn with_domain(aws: &Aws, stack: &str, domain: &str) -> Result<Vec<AliasTarget>, Fault> {
     let mut balancers = items(aws.elb.describe_load_balancers().into_paginator().send()).await?;
     let prefix = format!("{stack}-");
     balancers.retain(|it| it.load_balancer_name().is_some_and(|name| name.starts_with(&prefix)));
@@ -283,7 +283,7 @@ pub async fn with_domain(aws: &Aws, stack: &str, domain: &str) -> Result<Vec<Tar
     };
     let ours =
         balancers.into_iter().filter(|it| it.load_balancer_arn().and_then(|arn| tags.get(arn)).is_some_and(is_ours));
-    let target = |balancer: Described| Target {
+    let target = |balancer: Described| AliasTarget {
         balancer: balancer.load_balancer_name.unwrap_or_default(),
         dns_name: balancer.dns_name.unwrap_or_default(),
         zone: balancer.canonical_hosted_zone_id.unwrap_or_default(),

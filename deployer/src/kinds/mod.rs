@@ -7,7 +7,7 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFutu
 
 use crate::{
     cloud::aws::Aws,
-    engine::{AT_ONCE, AllTagged, Fault, Planned, Removal, Resource, STACK_TAG, Stack, Tagged, look},
+    engine::{AT_ONCE, AllTagged, Fault, Planned, RemovalOrder, Resource, STACK_TAG, Stack, Tagged, look},
     export::terraform::{self, Sheet, Terraform},
 };
 
@@ -17,7 +17,7 @@ macro_rules! kinds {
         $($($(
             pub mod $module;
 
-            impl Removal for $module::$Kind {
+            impl RemovalOrder for $module::$Kind {
                 const RANK: u8 = $rank;
             }
         )+)+)+
@@ -34,7 +34,7 @@ macro_rules! kinds {
 kinds! {
     /// The kinds that `stack.yaml` describes.
     KINDS {
-        0: rule::Rule, rule_action::RuleAction;
+        0: rule::ListenerRule, rule_action::RuleAction;
         1: alias::Alias, auto_scaling_group::AutoScalingGroup, default_action::DefaultAction,
            notification::Notification, permissions::Permissions, scaling_policy::ScalingPolicy,
            validation_record::ValidationRecord;

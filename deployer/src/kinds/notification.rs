@@ -41,10 +41,10 @@ pub struct Upload {
     /// The event types: `s3:ObjectCreated:*`.
     pub events: BTreeSet<String>,
     /// The key prefix.
-    #[serde(skip_serializing_if = "says_nothing")]
+    #[serde(skip_serializing_if = "is_none_or_empty")]
     pub prefix: Option<String>,
     /// The key suffix.
-    #[serde(skip_serializing_if = "says_nothing")]
+    #[serde(skip_serializing_if = "is_none_or_empty")]
     pub suffix: Option<String>,
 }
 
@@ -184,7 +184,7 @@ fn upload(entry: &LambdaFunctionConfiguration) -> (String, Upload) {
 fn entry(id: &str, upload: &Upload) -> LambdaFunctionConfiguration {
     let rules: Vec<FilterRule> = [(FilterRuleName::Prefix, &upload.prefix), (FilterRuleName::Suffix, &upload.suffix)]
         .into_iter()
-        .filter(|(_, value)| !says_nothing(value))
+        .filter(|(_, value)| !is_none_or_empty(value))
         .map(|(name, value)| FilterRule::builder().name(name).set_value(value.clone()).build())
         .collect();
     let filter = (!rules.is_empty()).then(|| {
@@ -200,7 +200,7 @@ fn entry(id: &str, upload: &Upload) -> LambdaFunctionConfiguration {
         .expect("function and events are given")
 }
 
-fn says_nothing(text: &Option<String>) -> bool {
+fn is_none_or_empty(text: &Option<String>) -> bool {
     text.as_ref().is_none_or(String::is_empty)
 }
 

@@ -25,7 +25,7 @@ use crate::{
 
 /// Identified by its tags, since its conditions and its priority may change; a rule without tags, by its priority.
 #[derive(Debug, Clone)]
-pub struct Rule {
+pub struct ListenerRule {
     /// Its name: see [`name`].
     pub name: String,
     /// The stack.
@@ -108,7 +108,7 @@ impl Settings {
     }
 }
 
-impl Resource for Rule {
+impl Resource for ListenerRule {
     const KIND: &'static str = "rule";
     const SOURCES: &'static [(&'static str, &'static str)] = &[("paths", "behind.path"), ("hosts", "behind.host")];
 
@@ -174,7 +174,7 @@ impl Resource for Rule {
     async fn update(&self, aws: &Aws, want: &Settings, live: &Live<Self>) -> Result<(), Fault> {
         let Live { settings: there, output, .. } = live;
         if want.key != there.key {
-            let address = format!("{}.{}", Rule::KIND, want.key);
+            let address = format!("{}.{}", ListenerRule::KIND, want.key);
             tags::tag_in_elb(aws, &output.arn, &Tags::from([(RESOURCE_TAG.into(), address)])).await?;
         }
         if want.priority != there.priority {
@@ -209,10 +209,10 @@ impl Resource for Rule {
     }
 }
 
-impl Rule {
+impl ListenerRule {
     /// A rule that is only to be removed.
-    pub fn left(stack: &str, balancer: &str, key: &str, arn: String) -> Rule {
-        Rule {
+    pub fn left(stack: &str, balancer: &str, key: &str, arn: String) -> ListenerRule {
+        ListenerRule {
             name: name(balancer, key),
             stack: stack.into(),
             listener: String::new(),
@@ -269,7 +269,13 @@ fn with(forwards: &Forwards, target_group: &str) -> Forwards {
 }
 
 /// Returns the rules of a stack on a load balancer that are not wanted.
-async fn of_balancer(aws: &Aws, stack: &str, but: &Names, balancer: &str, arn: &str) -> Result<Vec<Rule>, Fault> {
+async fn of_balancer(
+    aws: &Aws,
+    stack: &str,
+    but: &Names,
+    balancer: &str,
+    arn: &str,
+) -> Result<Vec<ListenerRule>, Fault> {
     let call = aws.elb.describe_listeners().load_balancer_arn(arn);
     // It may be deleted meanwhile.
     let listeners = found(items(call.into_paginator().send()).await)?.unwrap_or_default();
@@ -285,14 +291,14 @@ async fn of_balancer(aws: &Aws, stack: &str, but: &Names, balancer: &str, arn: &
     let tags = tags::of_arns(aws, arns).await?;
     let rules = tags.into_iter().filter_map(|(arn, tags)| {
         let key = key_in(&tags, stack)?;
-        (!but.contains(&name(balancer, key))).then(|| Rule::left(stack, balancer, key, arn))
+        (!but.contains(&name(balancer, key))).then(|| ListenerRule::left(stack, balancer, key, arn))
     });
     Ok(rules.collect())
 }
 
 /// The key of the address in the tags of a rule.
 fn key_of(tags: &Tags) -> Option<&str> {
-    tags.get(RESOURCE_TAG)?.strip_prefix(Rule::KIND)?.strip_prefix('.')
+    tags.get(RESOURCE_TAG)?.strip_prefix(ListenerRule::KIND)?.strip_prefix('.')
 }
 
 /// The key of the address in the tags of a rule of this stack.
@@ -334,9 +340,14 @@ mod tests {
         rule.actions(forward(&forwards)).build()
     }
 
-    fn resource() -> Rule {
+    fn resource() -> ListenerRule {
         let order = Order::from([("api".to_owned(), 7)]);
-        Rule { order, target_group: "wanted".into(), arn: None, ..Rule::left("app", "app-web", "api", String::new()) }
+        ListenerRule {
+            order,
+            target_group: "wanted".into(),
+            arn: None,
+            ..ListenerRule::left("app", "app-web", "api", String::new())
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod rule;
 
 use std::collections::{BTreeSet, HashMap};
 
-use aws_sdk_ec2::types::{ResourceType, SecurityGroup as Described, SecurityGroupRule};
+use aws_sdk_ec2::types::{ResourceType, SecurityGroup as Described, SecurityGroupRule as DescribedRule};
 use serde::Serialize;
 
 use super::tags;
@@ -19,7 +19,7 @@ use crate::{
 
 use change::{Way, authorize, change, revoke};
 use rule::{Outgoing, group_of, permission, permissions, plain, rules};
-pub use rule::{Rule, Source};
+pub use rule::{RuleSource, SecurityGroupRule};
 
 /// Identified by its name within its VPC; lower case, because AWS compares names without case (docs/aws.md §1).
 #[derive(Debug, Clone)]
@@ -53,11 +53,11 @@ pub struct Settings {
     #[serde(skip_serializing)]
     pub description: String,
     /// The ingress rules.
-    pub ingress: BTreeSet<Rule>,
+    pub ingress: BTreeSet<SecurityGroupRule>,
     /// The egress rules, except those that lead to groups of the stack; `None` if they are not managed.
     pub egress: Option<BTreeSet<Outgoing>>,
     /// Rules in the egress of other groups that lead here. The source is the group that has the rule.
-    pub reached_by: BTreeSet<Rule>,
+    pub reached_by: BTreeSet<SecurityGroupRule>,
 }
 
 /// Outputs for other resources.
@@ -69,7 +69,7 @@ pub struct Output {
 
 impl Output {
     /// Reads every rule of the group, those of others included, each with its own id.
-    pub async fn rules(&self, aws: &Aws) -> Result<Vec<SecurityGroupRule>, Fault> {
+    pub async fn rules(&self, aws: &Aws) -> Result<Vec<DescribedRule>, Fault> {
         let call = aws.ec2.describe_security_group_rules().filters(tags::ec2_filter("group-id", [self.id.as_str()]));
         items(call.into_paginator().send()).await
     }
@@ -133,7 +133,7 @@ impl Resource for SecurityGroup {
             authorize(aws, Way::In, &id, permissions(want.ingress.iter())).await?;
             if let Some(egress) = &want.egress {
                 authorize(aws, Way::Out, &id, permissions(egress.iter().map(|rule| &rule.0))).await?;
-                revoke(aws, Way::Out, &id, vec![permission(&Rule::everything())]).await?;
+                revoke(aws, Way::Out, &id, vec![permission(&SecurityGroupRule::everything())]).await?;
             }
             let_out(aws, &id, &want.reached_by, &BTreeSet::new()).await
         };
@@ -167,7 +167,7 @@ impl Resource for SecurityGroup {
     /// we have made is ours: that with our description in the group of the service's load balancer.
     async fn delete(&self, aws: &Aws, live: &Live<Self>) -> Result<(), Fault> {
         let id = &live.output.id;
-        let names_another = |rule: &&Rule| matches!(&rule.source, Source::Group(group) if group != id);
+        let names_another = |rule: &&SecurityGroupRule| matches!(&rule.source, RuleSource::Group(group) if group != id);
         revoke(aws, Way::In, id, permissions(live.settings.ingress.iter().filter(names_another))).await?;
         let Owner::Tags(tags) = &live.owner else { return Ok(()) };
         let stack = tags.get(STACK_TAG).map(String::as_str).unwrap_or_default();
@@ -176,8 +176,8 @@ impl Resource for SecurityGroup {
             let is_ours = tags::from_ec2(group.tags()).get(STACK_TAG).is_some_and(|owner| owner == stack);
             let is_front = group.group_name().is_some_and(|front| may_be_behind(stack, &self.name, front));
             let out = group.ip_permissions_egress().iter().flat_map(rules);
-            let out: Vec<Rule> = out
-                .filter(|rule| rule.source == Source::Group(id.clone()))
+            let out: Vec<SecurityGroupRule> = out
+                .filter(|rule| rule.source == RuleSource::Group(id.clone()))
                 .filter(|rule| is_ours || is_front && rule.description.as_deref() == Some(INSTANCES))
                 .collect();
             revoke(aws, Way::Out, from, permissions(out.iter())).await?;
@@ -233,8 +233,8 @@ impl SecurityGroup {
                 back.ip_permissions().iter().flat_map(rules).filter(|rule| group_of(rule) == Some(id.as_str()));
             let closed = admitted.filter(|rule| !there.iter().any(|other| other.allows_the_same_as(rule)));
             let description = Some(INSTANCES.to_owned());
-            let source = Source::Group(back_id.into());
-            missing.extend(closed.map(|rule| Rule {
+            let source = RuleSource::Group(back_id.into());
+            missing.extend(closed.map(|rule| SecurityGroupRule {
                 source: source.clone(),
                 description: description.clone(),
                 ..rule
@@ -300,9 +300,9 @@ async fn beyond_the_stack(
     back: Option<&Described>,
 ) -> Result<BTreeSet<Outgoing>, Fault> {
     let (known, stack) = (back.and_then(Described::group_id), tags.get(STACK_TAG));
-    let out: Vec<Rule> = group.ip_permissions_egress().iter().flat_map(rules).collect();
+    let out: Vec<SecurityGroupRule> = group.ip_permissions_egress().iter().flat_map(rules).collect();
     let named = out.iter().filter_map(|rule| match &rule.source {
-        Source::Group(id) if Some(id.as_str()) != known => Some(id.as_str()),
+        RuleSource::Group(id) if Some(id.as_str()) != known => Some(id.as_str()),
         _ => None,
     });
     let named: BTreeSet<&str> = named.collect();
@@ -312,26 +312,31 @@ async fn beyond_the_stack(
         let call = call.filters(tags::ec2_filter("group-id", named));
         ours.extend(items(call.into_paginator().send()).await?.into_iter().filter_map(|group| group.group_id));
     }
-    let leads_to_ours = |rule: &Rule| matches!(&rule.source, Source::Group(id) if ours.contains(id));
+    let leads_to_ours = |rule: &SecurityGroupRule| matches!(&rule.source, RuleSource::Group(id) if ours.contains(id));
     Ok(out.into_iter().filter(|rule| !leads_to_ours(rule)).map(Outgoing).collect())
 }
 
 /// Returns the egress rules of `from` that lead to the group with this id, as that group sees them.
-fn rules_to(from: &Described, id: &str) -> Vec<Rule> {
-    let source = Source::Group(from.group_id().unwrap_or_default().into());
+fn rules_to(from: &Described, id: &str) -> Vec<SecurityGroupRule> {
+    let source = RuleSource::Group(from.group_id().unwrap_or_default().into());
     let out = from.ip_permissions_egress().iter().flat_map(rules);
-    out.filter(|rule| rule.source == Source::Group(id.into()))
-        .map(|rule| Rule { source: source.clone(), ..rule })
+    out.filter(|rule| rule.source == RuleSource::Group(id.into()))
+        .map(|rule| SecurityGroupRule { source: source.clone(), ..rule })
         .collect()
 }
 
 /// Changes the egress rules of other groups that lead to the group with this id.
-async fn let_out(aws: &Aws, id: &str, want: &BTreeSet<Rule>, there: &BTreeSet<Rule>) -> Result<(), Fault> {
+async fn let_out(
+    aws: &Aws,
+    id: &str,
+    want: &BTreeSet<SecurityGroupRule>,
+    there: &BTreeSet<SecurityGroupRule>,
+) -> Result<(), Fault> {
     let from: BTreeSet<&str> = want.iter().chain(there).filter_map(group_of).collect();
     for from in from {
-        let of = |rules: &BTreeSet<Rule>| -> BTreeSet<Rule> {
+        let of = |rules: &BTreeSet<SecurityGroupRule>| -> BTreeSet<SecurityGroupRule> {
             let mirrored = rules.iter().filter(|rule| group_of(rule) == Some(from));
-            mirrored.map(|rule| Rule { source: Source::Group(id.into()), ..rule.clone() }).collect()
+            mirrored.map(|rule| SecurityGroupRule { source: RuleSource::Group(id.into()), ..rule.clone() }).collect()
         };
         change(aws, Way::Out, from, &of(want), &of(there)).await?;
     }

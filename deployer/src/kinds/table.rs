@@ -20,7 +20,7 @@ pub use schema::Index;
 
 use super::tags::bounded;
 use crate::{
-    cloud::aws::{Aws, Progress, found, gone, items},
+    cloud::aws::{Aws, ListPosition, found, gone, items},
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Size, Tagged, Tags},
 };
 
@@ -315,12 +315,12 @@ fn size(table: &TableDescription) -> Size {
 
 async fn tags(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
     let mut tags = Tags::new();
-    let (mut token, mut progress) = (None, Progress::of("ListTagsOfResource"));
+    let (mut token, mut position) = (None, ListPosition::of("ListTagsOfResource"));
     loop {
         let call = aws.dynamodb.list_tags_of_resource().resource_arn(arn).set_next_token(token);
         let page = call.send().await?;
         tags.extend(page.tags().iter().map(|tag| (tag.key().into(), tag.value().into())));
-        token = progress.advance(page.next_token)?;
+        token = position.advance(page.next_token)?;
         if token.is_none() {
             return Ok(tags);
         }

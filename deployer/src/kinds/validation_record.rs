@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_route53::types::{ResourceRecordSet, RrType};
 use serde::Serialize;
 
-use super::certificate::{self, NOT_ISSUED, Progress, Record};
+use super::certificate::{self, Issuance, NOT_ISSUED, Record};
 use crate::{
     cloud::{
         aws::Aws,
@@ -79,10 +79,10 @@ impl Resource for ValidationRecord {
         let value = leads_to(&set);
         let is_right = value == plain(&self.record.value);
         if is_right && self.awaits {
-            match certificate::progress(aws, &self.certificate).await? {
-                Progress::Pending(_) => return Ok(Observed::Settling("being validated by ACM".into())),
-                Progress::Failed(reason) => return Err(Fault::new("DescribeCertificate", NOT_ISSUED, reason)),
-                Progress::Issued | Progress::Absent => (),
+            match certificate::issuance(aws, &self.certificate).await? {
+                Issuance::Pending(_) => return Ok(Observed::Settling("being validated by ACM".into())),
+                Issuance::Failed(reason) => return Err(Fault::new("DescribeCertificate", NOT_ISSUED, reason)),
+                Issuance::Issued | Issuance::Absent => (),
             }
         }
         // Only a record that leads where our certificate says is ours to remove.

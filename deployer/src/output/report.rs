@@ -37,7 +37,7 @@ pub use build::Build;
 pub use checks::{Checks, Table};
 pub use cost::{cost, cost_json, difference};
 pub use escape::is_active;
-pub use history::{Mark, Row, minute, releases};
+pub use history::{ReleaseMark, ReleaseRow, minute, releases};
 pub use logged::{logged, object};
 pub use plan::{Places, Values, changes, plan, plan_json};
 pub use stacks::{stacks, stacks_json};

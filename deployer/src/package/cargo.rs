@@ -12,7 +12,7 @@ use tokio::{
     process::Command,
 };
 
-use super::{Building, Error, GLIBC, Request, Target, tools};
+use super::{BuildRequest, Building, Error, GLIBC, Platform, tools};
 
 /// Builds the programs of all packages and returns their paths.
 ///
@@ -20,7 +20,7 @@ use super::{Building, Error, GLIBC, Request, Target, tools};
 /// future kills Cargo.
 pub(super) async fn build(
     directory: &Path,
-    request: &Request<'_>,
+    request: &BuildRequest<'_>,
     progress: &mut impl FnMut(Building<'_>),
 ) -> Result<BTreeMap<String, PathBuf>, Error> {
     let (workspace, programs) = prepare(directory, request).await?;
@@ -39,14 +39,14 @@ pub(super) async fn build(
 }
 
 /// Checks that the packages exist and that the tools are installed, without building.
-pub(super) async fn check(directory: &Path, request: &Request<'_>) -> Result<(), Error> {
+pub(super) async fn check(directory: &Path, request: &BuildRequest<'_>) -> Result<(), Error> {
     prepare(directory, request).await.map(drop)
 }
 
-async fn prepare(directory: &Path, request: &Request<'_>) -> Result<(Workspace, Vec<Program>), Error> {
+async fn prepare(directory: &Path, request: &BuildRequest<'_>) -> Result<(Workspace, Vec<CargoProgram>), Error> {
     let workspace = Workspace::read(directory).await?;
     let programs = workspace.programs(&request.packages)?;
-    if let Target::Aws(architecture) = request.target {
+    if let Platform::Aws(architecture) = request.target {
         tools::require(directory, architecture).await?;
     }
     Ok((workspace, programs))
@@ -78,7 +78,7 @@ fn describes_us(variable: &str) -> bool {
 
 /// A package and the program of it to build.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Program {
+struct CargoProgram {
     package: String,
     id: String,
     name: String,
@@ -114,11 +114,11 @@ impl Workspace {
             .map_err(|_| Error::Answer { command: command_line(&arguments), what: "which packages there are".into() })
     }
 
-    fn programs(&self, packages: &[&str]) -> Result<Vec<Program>, Error> {
+    fn programs(&self, packages: &[&str]) -> Result<Vec<CargoProgram>, Error> {
         packages.iter().map(|name| self.program(name)).collect()
     }
 
-    fn program(&self, name: &str) -> Result<Program, Error> {
+    fn program(&self, name: &str) -> Result<CargoProgram, Error> {
         let package = self.packages.iter().find(|package| package.name == name);
         let package = package.ok_or_else(|| self.no_package(name))?;
         let names = package.programs();
@@ -129,7 +129,7 @@ impl Workspace {
                 return Err(Error::NotOneProgram { package: package.name.clone(), programs: names });
             }
         };
-        Ok(Program { package: package.name.clone(), id: package.id.clone(), name: chosen.clone() })
+        Ok(CargoProgram { package: package.name.clone(), id: package.id.clone(), name: chosen.clone() })
     }
 
     fn no_package(&self, name: &str) -> Error {
@@ -140,8 +140,8 @@ impl Workspace {
     /// Cargo resolves features over the packages that are built. Without a selection it takes the default members, as
     /// `cargo run` does, so that both share every artifact; `--workspace` is passed only if that would miss one of our
     /// packages.
-    fn reach(&self, programs: &[Program]) -> Option<&'static str> {
-        let by_default = |program: &Program| self.workspace_default_members.contains(&program.id);
+    fn reach(&self, programs: &[CargoProgram]) -> Option<&'static str> {
+        let by_default = |program: &CargoProgram| self.workspace_default_members.contains(&program.id);
         (!programs.iter().all(by_default)).then_some("--workspace")
     }
 }
@@ -154,10 +154,10 @@ impl Package {
     }
 }
 
-fn arguments(target: Target, reach: Option<&str>, programs: &[Program]) -> Vec<String> {
+fn arguments(target: Platform, reach: Option<&str>, programs: &[CargoProgram]) -> Vec<String> {
     let mut arguments: Vec<String> = match target {
-        Target::Host => vec!["build".into()],
-        Target::Aws(architecture) => vec![
+        Platform::Host => vec!["build".into()],
+        Platform::Aws(architecture) => vec![
             "zigbuild".into(),
             "--release".into(),
             "--target".into(),
@@ -177,7 +177,7 @@ fn command_line(arguments: &[String]) -> String {
 }
 
 /// Returns the program and path in one of Cargo's messages, if it has one.
-fn place(message: &str, programs: &[Program]) -> Option<(String, PathBuf)> {
+fn place(message: &str, programs: &[CargoProgram]) -> Option<(String, PathBuf)> {
     #[derive(Deserialize)]
     struct Artifact {
         package_id: String,
@@ -207,13 +207,13 @@ async fn run(
         Some((done, all)) => progress(Building::Counted { done, all }),
         None => {
             tail.push(line);
-            progress(Building::Said(line));
+            progress(Building::Line(line));
         }
     };
     tokio::join!(each_line(output, message), each_line(errors, lines));
     match child.wait().await.map_err(start)?.success() {
         true => Ok(()),
-        false => Err(Error::Cargo { command: command_line(arguments), tail: tail.telling() }),
+        false => Err(Error::Cargo { command: command_line(arguments), tail: tail.excerpt() }),
     }
 }
 
@@ -262,7 +262,7 @@ impl Tail {
     }
 
     /// The most useful lines: everything from the first error on.
-    fn telling(self) -> Vec<String> {
+    fn excerpt(self) -> Vec<String> {
         let first = self.0.iter().position(|line| line.starts_with("error"));
         let start = first.unwrap_or(self.0.len().saturating_sub(Self::SHOWN));
         self.0.into_iter().skip(start).take(Self::SHOWN).collect()
@@ -305,7 +305,7 @@ mod tests {
     }
 
     async fn built(directory: &TempDir, packages: &[&str]) -> Result<BTreeMap<String, PathBuf>, Error> {
-        let request = Request { workspace: directory.path(), packages: packages.to_vec(), target: Target::Host };
+        let request = BuildRequest { workspace: directory.path(), packages: packages.to_vec(), target: Platform::Host };
         build(directory.path(), &request, &mut |_| ()).await
     }
 
@@ -323,13 +323,13 @@ mod tests {
             ),
         ]);
         let (mut lines, mut counts, mut bounds) = (Vec::new(), Vec::new(), Vec::new());
-        let request = Request {
+        let request = BuildRequest {
             workspace: directory.path(),
             packages: vec!["package-test-one", "package-test-two"],
-            target: Target::Host,
+            target: Platform::Host,
         };
         let mut noted = |building: Building<'_>| match building {
-            Building::Said(line) => lines.push(line.to_owned()),
+            Building::Line(line) => lines.push(line.to_owned()),
             Building::Counted { done, all } => counts.push((done, all)),
             Building::Began { packages, .. } => bounds.push(packages.len()),
             Building::Ended => bounds.push(0),
@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn only_programs_outside_the_default_members_need_the_whole_workspace() {
-        let program = |id: &str| Program { package: id.into(), id: id.into(), name: id.into() };
+        let program = |id: &str| CargoProgram { package: id.into(), id: id.into(), name: id.into() };
         let workspace = Workspace { packages: vec![], workspace_default_members: vec!["a".into(), "b".into()] };
         assert_eq!(workspace.reach(&[program("a"), program("b")]), None);
         assert_eq!(workspace.reach(&[program("a"), program("c")]), Some("--workspace"));
@@ -420,9 +420,9 @@ mod tests {
 
     #[test]
     fn for_aws_the_oldest_glibc_is_named_to_the_linker() {
-        let labeler = Program { package: "labeler".into(), id: "labeler".into(), name: "labeler".into() };
+        let labeler = CargoProgram { package: "labeler".into(), id: "labeler".into(), name: "labeler".into() };
         assert_eq!(
-            command_line(&arguments(Target::Aws(Architecture::Arm64), None, &[labeler])),
+            command_line(&arguments(Platform::Aws(Architecture::Arm64), None, &[labeler])),
             "cargo zigbuild --release --target aarch64-unknown-linux-gnu.2.34 \
              --message-format=json-render-diagnostics --bin labeler"
         );
@@ -436,6 +436,6 @@ mod tests {
         }
         tail.push("error[E0425]: cannot find function");
         tail.push(" --> src/main.rs:1:13");
-        assert_eq!(tail.telling(), ["error[E0425]: cannot find function", " --> src/main.rs:1:13"]);
+        assert_eq!(tail.excerpt(), ["error[E0425]: cannot find function", " --> src/main.rs:1:13"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{Architecture, FolderError, GLIBC, Target, glibc::Unfit, tools::Tool};
+use super::{Architecture, FolderError, GLIBC, Platform, glibc::Unfit, tools::Tool};
 use crate::machine::files::FileError;
 
 /// Why a program could not be built, read or accepted.
@@ -18,7 +18,7 @@ pub enum Error {
         /// The programs that this installation has for the platform.
         shipped: Vec<String>,
         /// The platform.
-        target: Target,
+        target: Platform,
     },
     /// The workspace has no package of this name.
     #[error("the workspace has no package {name:?}")]
@@ -85,7 +85,7 @@ pub enum Error {
         /// The file.
         program: PathBuf,
         /// The platform.
-        target: Target,
+        target: Platform,
         /// The reason.
         source: Unfit,
     },
@@ -162,8 +162,8 @@ impl Error {
 }
 
 /// The remedy for a program built for another platform.
-fn way_to_fit(target: Target, unfit: &Unfit) -> String {
-    let Target::Aws(architecture) = target else {
+fn way_to_fit(target: Platform, unfit: &Unfit) -> String {
+    let Platform::Aws(architecture) = target else {
         return "build it for this machine, or name its Cargo package with `package`".into();
     };
     let build = format!(
@@ -189,10 +189,10 @@ fn way_to_fit(target: Target, unfit: &Unfit) -> String {
 }
 
 /// The programs that there are instead.
-fn only(shipped: &[String], target: Target) -> String {
+fn only(shipped: &[String], target: Platform) -> String {
     let platform = match target {
-        Target::Host => "this machine",
-        Target::Aws(architecture) => architecture.name(),
+        Platform::Host => "this machine",
+        Platform::Aws(architecture) => architecture.name(),
     };
     match shipped {
         [] => String::new(),

@@ -32,19 +32,19 @@ pub const GLIBC: Version = (2, 34);
 
 /// The platform of the programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Target {
+pub enum Platform {
     /// This machine, for `--local`: shares the build with `cargo run`.
     Host,
     /// Amazon Linux 2023 on this processor.
     Aws(Architecture),
 }
 
-impl Target {
+impl Platform {
     /// The platform in words.
     pub fn system(self) -> &'static str {
         match self {
-            Target::Host => "this machine",
-            Target::Aws(_) => "Amazon Linux 2023",
+            Platform::Host => "this machine",
+            Platform::Aws(_) => "Amazon Linux 2023",
         }
     }
 }
@@ -89,13 +89,13 @@ impl Architecture {
 
 /// A request to build programs.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub struct BuildRequest<'a> {
     /// The directory of `stack.yaml`; `Cargo.toml` is there or above.
     pub workspace: &'a Path,
     /// The Cargo packages, each with one program.
     pub packages: Vec<&'a str>,
     /// The platform of the programs.
-    pub target: Target,
+    pub target: Platform,
 }
 
 /// The progress of a build.
@@ -106,10 +106,10 @@ pub enum Building<'a> {
         /// The packages.
         packages: &'a [&'a str],
         /// The platform of the programs.
-        target: Target,
+        target: Platform,
     },
     /// Cargo prints this line.
-    Said(&'a str),
+    Line(&'a str),
     /// So many of Cargo's units of work, about one for each crate, are done.
     Counted {
         /// The programs that are done.
@@ -126,7 +126,7 @@ pub enum Building<'a> {
 ///
 /// Dropping the future ends the build.
 pub async fn build(
-    request: &Request<'_>,
+    request: &BuildRequest<'_>,
     progress: &mut impl FnMut(Building<'_>),
 ) -> Result<BTreeMap<String, PathBuf>, Error> {
     if request.packages.is_empty() {
@@ -141,7 +141,7 @@ pub async fn build(
 
 /// Checks without building that the packages exist and the tools are installed, or that the release brings the programs.
 /// Returns what was found.
-pub async fn check(request: &Request<'_>) -> Result<&'static str, Error> {
+pub async fn check(request: &BuildRequest<'_>) -> Result<&'static str, Error> {
     let folder = absolute(request.workspace);
     match is_in_workspace(&folder) {
         true => cargo::check(&folder, request).await.map(|()| "the packages and the tools are there"),
@@ -163,13 +163,13 @@ const MOST_BYTES: u64 = 1 << 30;
 /// Reads the bytes of a program, built by us or named by the user.
 ///
 /// Guarantees: the program starts on the target platform, as far as its file shows.
-pub fn read(program: &Path, target: Target) -> Result<Vec<u8>, Error> {
+pub fn read(program: &Path, target: Platform) -> Result<Vec<u8>, Error> {
     let bytes = read_regular_file(program, MOST_BYTES).map_err(Error::Read)?;
     let unfit = |source| Error::Unfit { program: PathBuf::from(program), target, source };
     match target {
-        Target::Aws(architecture) => require(&bytes, architecture).map_err(unfit)?,
-        Target::Host if RUNS_ELF => require_architecture(&bytes, Architecture::HERE).map_err(unfit)?,
-        Target::Host => (),
+        Platform::Aws(architecture) => require(&bytes, architecture).map_err(unfit)?,
+        Platform::Host if RUNS_ELF => require_architecture(&bytes, Architecture::HERE).map_err(unfit)?,
+        Platform::Host => (),
     }
     Ok(bytes)
 }
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     async fn built(directory: &Path, packages: &[&str]) -> Result<BTreeMap<String, PathBuf>, Error> {
-        let request = Request { workspace: directory, packages: packages.to_vec(), target: Target::Host };
+        let request = BuildRequest { workspace: directory, packages: packages.to_vec(), target: Platform::Host };
         build(&request, &mut |_| ()).await
     }
 
@@ -226,7 +226,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let script = directory.path().join("labeler.sh");
         std::fs::write(&script, "#!/bin/sh\necho labels\n").unwrap();
-        let error = read(&script, Target::Aws(Architecture::X86_64)).unwrap_err();
+        let error = read(&script, Platform::Aws(Architecture::X86_64)).unwrap_err();
         assert!(error.to_string().contains("labeler.sh"), "{error}");
         assert!(error.hint().is_some());
     }
@@ -237,15 +237,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let script = directory.path().join("labeler.sh");
         std::fs::write(&script, "#!/bin/sh\n").unwrap();
-        assert!(matches!(read(&script, Target::Host), Err(Error::Unfit { source: Unfit::NotElf, .. })));
-        assert!(!read(&std::env::current_exe().unwrap(), Target::Host).unwrap().is_empty());
+        assert!(matches!(read(&script, Platform::Host), Err(Error::Unfit { source: Unfit::NotElf, .. })));
+        assert!(!read(&std::env::current_exe().unwrap(), Platform::Host).unwrap().is_empty());
     }
 
     #[test]
     fn endless_and_blocking_files_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         for (path, kind) in [(Path::new("/dev/zero"), "a device"), (directory.path(), "a directory")] {
-            let error = read(path, Target::Host).unwrap_err();
+            let error = read(path, Platform::Host).unwrap_err();
             assert!(error.to_string().contains(kind), "{error}");
         }
     }
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_is_named() {
-        let error = read(Path::new("/nowhere/labeler"), Target::Host).unwrap_err();
+        let error = read(Path::new("/nowhere/labeler"), Platform::Host).unwrap_err();
         assert_eq!(error.to_string(), "failed to read /nowhere/labeler");
         assert!(error.hint().unwrap().contains("build the program first"));
     }

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     config::{Config, Folder, Managed, Program},
     kinds::artifact::Content,
-    package::{self, Architecture, Building, Commit, Error, FunctionFolder, Packing, Request, Target, Unfit},
+    package::{self, Architecture, BuildRequest, Building, Commit, Error, FunctionFolder, Packing, Platform, Unfit},
 };
 
 /// The programs of all functions and services, by their names in `stack.yaml`.
@@ -89,11 +89,12 @@ impl Programs {
     ) -> Result<Programs, Failed> {
         let folder = folder_of(description);
         let sources = sources(config);
-        let sources: Vec<Source> =
+        let sources: Vec<ProgramSource> =
             sources.into_iter().filter(|source| wanted(&format!("{}.{}", source.section, source.entry))).collect();
         let mut programs = Programs { commit: Commit::of(folder).await, ..Programs::default() };
         for target in sources.iter().map(|source| source.target(destination)).collect::<BTreeSet<_>>() {
-            let here: Vec<&Source> = sources.iter().filter(|source| source.target(destination) == target).collect();
+            let here: Vec<&ProgramSource> =
+                sources.iter().filter(|source| source.target(destination) == target).collect();
             let built = build_all(&here, folder, target, &mut progress).await;
             let built = built.map_err(|error| Failed { path: named(&here, &error), error })?;
             let mut shelf = Shelf::default();
@@ -143,16 +144,17 @@ impl Programs {
         let sources = sources(config);
         let mut checked = Vec::new();
         for target in sources.iter().map(|source| source.target(destination)).collect::<BTreeSet<_>>() {
-            let here: Vec<&Source> = sources.iter().filter(|source| source.target(destination) == target).collect();
+            let here: Vec<&ProgramSource> =
+                sources.iter().filter(|source| source.target(destination) == target).collect();
             let packages = packages(&here);
             if !packages.is_empty() {
                 let what = match target {
-                    Target::Host => format!("build of {}", packages.join(", ")),
-                    Target::Aws(architecture) => {
+                    Platform::Host => format!("build of {}", packages.join(", ")),
+                    Platform::Aws(architecture) => {
                         format!("build of {} for {}", packages.join(", "), architecture.name())
                     }
                 };
-                let result = package::check(&Request { workspace: folder, packages, target }).await;
+                let result = package::check(&BuildRequest { workspace: folder, packages, target }).await;
                 let result = result.map_err(|error| Failed { path: named(&here, &error), error });
                 checked.push((what, result.map(str::to_owned)));
             }
@@ -197,13 +199,13 @@ struct Shelf {
 }
 
 impl Shelf {
-    fn function(&mut self, path: PathBuf, target: Target) -> Result<FunctionProgram, Error> {
+    fn function(&mut self, path: PathBuf, target: Platform) -> Result<FunctionProgram, Error> {
         if let Some(program) = self.functions.get(&path) {
             return Ok(program.clone());
         }
         let program = package::read(&path, target)?;
         let zip: Arc<[u8]> = package::function_zip(&program).into();
-        if target != Target::Host {
+        if target != Platform::Host {
             package::require_function_size(&path, program.len(), zip.len())?;
         }
         let program = FunctionProgram { sha256: package::sha256_base64(&zip), zip };
@@ -211,7 +213,7 @@ impl Shelf {
         Ok(program)
     }
 
-    fn service(&mut self, path: PathBuf, target: Target) -> Result<ServiceProgram, Error> {
+    fn service(&mut self, path: PathBuf, target: Platform) -> Result<ServiceProgram, Error> {
         if let Some(program) = self.services.get(&path) {
             return Ok(program.clone());
         }
@@ -245,14 +247,14 @@ fn zipped(description: &Path, managed: &Managed) -> Result<FunctionProgram, Erro
     Ok(FunctionProgram { sha256: package::sha256_base64(&packed.zip), zip: packed.zip.into() })
 }
 
-struct Source<'a> {
+struct ProgramSource<'a> {
     section: &'static str,
     entry: &'a str,
     program: &'a Program,
     architecture: Architecture,
 }
 
-impl Source<'_> {
+impl ProgramSource<'_> {
     /// The path of the field that names it in `stack.yaml`.
     fn path(&self) -> String {
         let key = match self.program {
@@ -277,28 +279,28 @@ impl Source<'_> {
         if destination == Destination::Aws || matches!(self.program, Program::Package(_)) {
             return None;
         }
-        let program = package::read(file, Target::Host).ok()?;
+        let program = package::read(file, Platform::Host).ok()?;
         let unfit = package::require(&program, self.architecture).err()?;
         Some(Warning { path: self.path(), unfit })
     }
 
-    fn target(&self, destination: Destination) -> Target {
+    fn target(&self, destination: Destination) -> Platform {
         match destination {
-            Destination::Laptop => Target::Host,
-            Destination::Aws => Target::Aws(self.architecture),
+            Destination::Laptop => Platform::Host,
+            Destination::Aws => Platform::Aws(self.architecture),
         }
     }
 }
 
 /// The sources of all programs.
-fn sources(config: &Config) -> Vec<Source<'_>> {
-    let functions = config.functions.iter().map(|(entry, function)| Source {
+fn sources(config: &Config) -> Vec<ProgramSource<'_>> {
+    let functions = config.functions.iter().map(|(entry, function)| ProgramSource {
         section: "functions",
         entry: entry.as_str(),
         program: &function.program,
         architecture: function.architecture,
     });
-    let services = config.services.iter().map(|(entry, service)| Source {
+    let services = config.services.iter().map(|(entry, service)| ProgramSource {
         section: "services",
         entry: entry.as_str(),
         program: &service.program,
@@ -308,7 +310,7 @@ fn sources(config: &Config) -> Vec<Source<'_>> {
 }
 
 /// The packages among these sources, each once.
-fn packages<'a>(sources: &[&Source<'a>]) -> Vec<&'a str> {
+fn packages<'a>(sources: &[&ProgramSource<'a>]) -> Vec<&'a str> {
     let packages: BTreeSet<&str> = sources
         .iter()
         .filter_map(|source| match source.program {
@@ -320,24 +322,24 @@ fn packages<'a>(sources: &[&Source<'a>]) -> Vec<&'a str> {
 }
 
 /// The path of the field that names the package that could not be built.
-fn named(sources: &[&Source<'_>], error: &Error) -> Option<String> {
+fn named(sources: &[&ProgramSource<'_>], error: &Error) -> Option<String> {
     let (Error::NoPackage { name, .. }
     | Error::NotOneProgram { package: name, .. }
     | Error::NoWorkspace { package: name, .. }) = error
     else {
         return None;
     };
-    let of_it = |source: &&&Source| matches!(source.program, Program::Package(package) if package == name);
+    let of_it = |source: &&&ProgramSource| matches!(source.program, Program::Package(package) if package == name);
     sources.iter().find(of_it).map(|source| source.path())
 }
 
 async fn build_all(
-    sources: &[&Source<'_>],
+    sources: &[&ProgramSource<'_>],
     folder: &Path,
-    target: Target,
+    target: Platform,
     progress: &mut impl FnMut(Building<'_>),
 ) -> Result<BTreeMap<String, PathBuf>, Error> {
-    let request = Request { workspace: folder, packages: packages(sources), target };
+    let request = BuildRequest { workspace: folder, packages: packages(sources), target };
     package::build(&request, progress).await
 }
 

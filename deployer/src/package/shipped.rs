@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Error, Target};
+use super::{Error, Platform};
 
 /// The folder of the programs, as seen from the folder of the deployer.
 const PROGRAMS: &str = "../share/deployer/programs";
@@ -45,10 +45,10 @@ impl Shipped {
     }
 
     /// Returns the program of this name for this platform, if the release has it.
-    pub fn program(&self, name: &str, target: Target) -> Option<PathBuf> {
+    pub fn program(&self, name: &str, target: Platform) -> Option<PathBuf> {
         // A name of a package is not a path.
         let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-        let file = format!("{name}{}", if target == Target::Host { std::env::consts::EXE_SUFFIX } else { "" });
+        let file = format!("{name}{}", if target == Platform::Host { std::env::consts::EXE_SUFFIX } else { "" });
         let mut places = self.folders.iter().map(|folder| folder.join(platform(target)).join(&file));
         places.find(|place| is_name && place.is_file())
     }
@@ -60,7 +60,7 @@ impl Shipped {
         &self,
         folder: &Path,
         packages: &[&str],
-        target: Target,
+        target: Platform,
     ) -> Result<BTreeMap<String, PathBuf>, Error> {
         let find = |package: &&str| match self.program(package, target) {
             Some(program) => Ok(((*package).to_owned(), program)),
@@ -75,7 +75,7 @@ impl Shipped {
     }
 
     /// The names of the programs for this platform, sorted.
-    fn names(&self, target: Target) -> Vec<String> {
+    fn names(&self, target: Platform) -> Vec<String> {
         let entries = self.folders.iter().filter_map(|folder| std::fs::read_dir(folder.join(platform(target))).ok());
         let files = entries.flatten().flatten().map(|entry| entry.path());
         let names = files.filter_map(|file| Some(file.file_stem()?.to_string_lossy().into_owned()));
@@ -84,10 +84,10 @@ impl Shipped {
 }
 
 /// The folder of the programs for a platform.
-fn platform(target: Target) -> &'static str {
+fn platform(target: Platform) -> &'static str {
     match target {
-        Target::Host => HERE,
-        Target::Aws(architecture) => architecture.triple(),
+        Platform::Host => HERE,
+        Platform::Aws(architecture) => architecture.triple(),
     }
 }
 
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_release_has_programs_for_each_platform() {
-        let arm64 = Target::Aws(Architecture::Arm64);
+        let arm64 = Platform::Aws(Architecture::Arm64);
         let here = format!("{HERE}/service{}", std::env::consts::EXE_SUFFIX);
         let (prefix, deployer) = release(&[&here, "aarch64-unknown-linux-gnu/labeler"]);
         let shipped = Shipped::beside(&deployer);
@@ -120,16 +120,16 @@ mod tests {
             let programs = prefix.path().canonicalize().unwrap().join("share/deployer/programs");
             shipped.program(name, target).map(|at| at.strip_prefix(programs).unwrap().to_owned())
         };
-        assert_eq!(found("service", Target::Host), Some(here.into()));
+        assert_eq!(found("service", Platform::Host), Some(here.into()));
         assert_eq!(found("labeler", arm64), Some("aarch64-unknown-linux-gnu/labeler".into()));
         assert_eq!(found("service", arm64), None);
-        assert_eq!(found("../service", Target::Host), None);
+        assert_eq!(found("../service", Platform::Host), None);
     }
 
     #[test]
     #[cfg(unix)]
     fn a_link_to_the_deployer_leads_to_the_programs() {
-        let arm64 = Target::Aws(Architecture::Arm64);
+        let arm64 = Platform::Aws(Architecture::Arm64);
         let (_prefix, deployer) = release(&["aarch64-unknown-linux-gnu/service"]);
         let elsewhere = tempfile::tempdir().unwrap();
         let link = elsewhere.path().join("deployer");
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named_with_those_that_there_are() {
-        let arm64 = Target::Aws(Architecture::Arm64);
+        let arm64 = Platform::Aws(Architecture::Arm64);
         let (_prefix, deployer) = release(&["aarch64-unknown-linux-gnu/service", "aarch64-unknown-linux-gnu/labeler"]);
         let shipped = Shipped::beside(&deployer);
         assert_eq!(shipped.programs(Path::new("/app"), &["labeler", "service"], arm64).unwrap().len(), 2);
@@ -149,7 +149,7 @@ mod tests {
             "no Cargo.toml in /app or above to build \"shop\" from, and this installation of the deployer has only \
              labeler, service for arm64"
         );
-        let error = Shipped::default().programs(Path::new("/app"), &["labeler"], Target::Host).unwrap_err();
+        let error = Shipped::default().programs(Path::new("/app"), &["labeler"], Platform::Host).unwrap_err();
         assert_eq!(error.to_string(), "no Cargo.toml in /app or above to build \"labeler\" from");
         for way in ["Cargo.toml", "`binary`", "release of the deployer"] {
             assert!(error.hint().unwrap().contains(way), "{way}: {:?}", error.hint());

@@ -9,7 +9,7 @@ use crate::{
         bucket::Bucket,
         elastic_address::{self, ElasticAddress},
         launch_template::LaunchTemplate,
-        security_group::{self, Rule, SecurityGroup, Side, Source},
+        security_group::{self, RuleSource, SecurityGroup, SecurityGroupRule, Side},
     },
 };
 
@@ -60,7 +60,7 @@ impl Layout<'_> {
         let description = format!("Instance of {entry}");
         self.add_in_vpc(entry, placement, group, (), move |()| security_group::Settings {
             description: description.clone(),
-            ingress: [Rule::tcp(port, Source::Cidr("0.0.0.0/0".into()), "clients")].into(),
+            ingress: [SecurityGroupRule::tcp(port, RuleSource::Cidr("0.0.0.0/0".into()), "clients")].into(),
             egress: None,
             reached_by: Default::default(),
         })

@@ -10,7 +10,7 @@ use crate::{
         auto_scaling_group::AutoScalingGroup,
         certificate::{self, Certificate},
         default_action::{self, DefaultAction},
-        listener::{self, Listener, Part},
+        listener::{self, Listener, ListenerPart},
         load_balancer::LoadBalancer,
         target_group::TargetGroup,
         validation_record::{self, ValidationRecord},
@@ -98,7 +98,8 @@ impl Layout<'_> {
         self.stack.add_inside(https_key(entry), inputs, move |(balancer, target_group, certificate, _)| {
             let (load_balancer, target_group, https) = (balancer.arn, target_group.arn, https.clone());
             let settings = listener::Settings::https(target_group.clone(), certificate);
-            let listener = Listener { load_balancer, target_group, port: HTTPS_PORT.into(), part: Part::Https, https };
+            let listener =
+                Listener { load_balancer, target_group, port: HTTPS_PORT.into(), part: ListenerPart::Https, https };
             (listener, settings)
         })
     }

@@ -36,7 +36,7 @@ pub use self::{
     services::url,
     shared::WantedRule,
 };
-use self::{names::Names, shared::Shared};
+use self::{names::StackNames, shared::Shared};
 
 /// How long a new release is watched on AWS, unless stack.yaml says otherwise. CloudWatch sees an error after two to three
 /// minutes (docs/aws.md §10.9).
@@ -109,7 +109,7 @@ struct Layout<'a> {
     stack: Stack<Aws>,
     /// The attributes that references in `stack.yaml` can name, as `section.entry.attribute`.
     wires: BTreeMap<String, Wire>,
-    names: Names,
+    names: StackNames,
     config: &'a Config,
     site: &'a Site,
     programs: &'a Programs,
@@ -132,7 +132,7 @@ impl<'a> Layout<'a> {
         Layout {
             stack: Stack::new(config.name.to_string(), tags(config)),
             wires: BTreeMap::new(),
-            names: Names::of(config, site),
+            names: StackNames::of(config, site),
             config,
             site,
             programs,

@@ -12,7 +12,7 @@ use crate::{
 
 /// Derives names for a stack.
 #[derive(Debug, Clone)]
-pub struct Names {
+pub struct StackNames {
     stack: String,
     account: String,
     region: String,
@@ -20,11 +20,11 @@ pub struct Names {
     regional: BTreeSet<String>,
 }
 
-impl Names {
+impl StackNames {
     /// The names of this stack at this site.
-    pub fn of(config: &Config, site: &Site) -> Names {
+    pub fn of(config: &Config, site: &Site) -> StackNames {
         let regional = config.buckets.iter().filter(|(_, bucket)| bucket.is_account_regional);
-        Names {
+        StackNames {
             stack: config.name.to_string(),
             account: site.account.clone(),
             region: site.region.clone(),

@@ -11,7 +11,7 @@ use crate::{
 
 /// The resources that a program uses.
 #[derive(Debug, Clone, Default)]
-pub struct Uses {
+pub struct UsedResources {
     /// Buckets, by ARN.
     pub buckets: Vec<(String, Access)>,
     /// Tables, by ARN.
@@ -95,7 +95,7 @@ pub fn parameter_arn(region: &str, account: &str, name: &str) -> String {
 /// The permissions of a function: what it uses, recording failed events at their destination, and writing to its own log
 /// group. It may not create that group: a late
 /// log line would bring a deleted group back (docs/aws.md §7.6).
-pub fn function_policy(uses: &Uses, log_group_arn: &str, on_failure: Option<&str>) -> Value {
+pub fn function_policy(uses: &UsedResources, log_group_arn: &str, on_failure: Option<&str>) -> Value {
     document(uses, write_logs(log_group_arn).into_iter().chain(on_failure.into_iter().flat_map(record_failures)))
 }
 
@@ -116,7 +116,7 @@ fn record_failures(arn: &str) -> Vec<Value> {
 /// The permissions of a service: what it uses, downloading its own program, writing the reports of its instances, writing
 /// to its own log group, and these statements.
 pub fn service_policy(
-    uses: &Uses,
+    uses: &UsedResources,
     programs_arn: &str,
     reports_arn: &str,
     log_group_arn: &str,
@@ -175,8 +175,8 @@ pub fn canonical(document: Value) -> Value {
     }
 }
 
-fn document(uses: &Uses, own: impl IntoIterator<Item = Value>) -> Value {
-    let Uses { buckets, tables, rekognition, secrets, parameters, keys, tracing } = uses;
+fn document(uses: &UsedResources, own: impl IntoIterator<Item = Value>) -> Value {
+    let UsedResources { buckets, tables, rekognition, secrets, parameters, keys, tracing } = uses;
     let objects = |arn: &str| format!("{arn}/*");
     let whole = str::to_owned;
     let used = [
@@ -232,12 +232,12 @@ mod tests {
     const REPORTS: &str = "arn:aws:s3:::p-artifacts/boot/web/*";
     const SERVICE_LOGS: &str = "arn:aws:logs:us-east-1:1:log-group:/deployer/p/web";
 
-    fn uses(bucket: Access, table: Access, rekognition: bool) -> Uses {
-        Uses {
+    fn uses(bucket: Access, table: Access, rekognition: bool) -> UsedResources {
+        UsedResources {
             buckets: vec![("arn:aws:s3:::p-images".into(), bucket)],
             tables: vec![("arn:aws:dynamodb:us-east-1:1:table/p-posts".into(), table)],
             rekognition,
-            ..Uses::default()
+            ..UsedResources::default()
         }
     }
 
@@ -298,10 +298,10 @@ mod tests {
 
     #[test]
     fn a_program_reads_its_own_secrets_and_parameters_only() {
-        let uses = Uses {
+        let uses = UsedResources {
             secrets: vec![secret_arn("us-east-1", "1", "app/jwt")],
             parameters: vec![parameter_arn("us-east-1", "1", "/app/db")],
-            ..Uses::default()
+            ..UsedResources::default()
         };
         check(
             function_policy(&uses, LOGS, None),
@@ -325,7 +325,7 @@ mod tests {
             by("s3", &["kms:Decrypt", "kms:GenerateDataKey"]),
             KeyUse::of(&named("alias/app"), "cn-north-1", "123456789012", "s3", &["kms:Decrypt"]),
         ];
-        let policy = function_policy(&Uses { keys, ..Uses::default() }, LOGS, None);
+        let policy = function_policy(&UsedResources { keys, ..UsedResources::default() }, LOGS, None);
         let statements = policy["Statement"].as_array().cloned().unwrap_or_default();
         let via = |service: &str| json!({ "StringEquals": { "kms:ViaService": service } });
         let key = key.as_str();
@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn a_traced_program_may_write_traces() {
         check(
-            function_policy(&Uses { tracing: true, ..Uses::default() }, LOGS, None),
+            function_policy(&UsedResources { tracing: true, ..UsedResources::default() }, LOGS, None),
             expect![[r#"
             WriteLogs: logs:CreateLogStream logs:PutLogEvents ON arn:aws:logs:us-east-1:1:log-group:/aws/lambda/p-labeler:*
             WriteTraces: xray:PutTelemetryRecords xray:PutTraceSegments ON *
@@ -358,12 +358,12 @@ mod tests {
 
     #[test]
     fn without_uses_a_program_may_only_log() {
-        expect![[r#"{"Version":"2012-10-17","Statement":{"Sid":"WriteLogs","Effect":"Allow","Action":["logs:CreateLogStream","logs:PutLogEvents"],"Resource":"arn:aws:logs:us-east-1:1:log-group:/aws/lambda/p-labeler:*"}}"#]].assert_eq(&function_policy(&Uses::default(), LOGS, None).to_string());
+        expect![[r#"{"Version":"2012-10-17","Statement":{"Sid":"WriteLogs","Effect":"Allow","Action":["logs:CreateLogStream","logs:PutLogEvents"],"Resource":"arn:aws:logs:us-east-1:1:log-group:/aws/lambda/p-labeler:*"}}"#]].assert_eq(&function_policy(&UsedResources::default(), LOGS, None).to_string());
     }
 
     #[test]
     fn a_destination_of_failed_events_adds_the_right_to_write_there() {
-        let of = |arn: &str| function_policy(&Uses::default(), LOGS, Some(arn));
+        let of = |arn: &str| function_policy(&UsedResources::default(), LOGS, Some(arn));
         check(
             of("arn:aws:s3:::failures"),
             expect![[r#"

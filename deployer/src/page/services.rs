@@ -28,14 +28,14 @@ use crate::{
         elastic_address::ElasticAddress,
         instance_profile::{self, InstanceProfile},
         launch_template::{self, LaunchTemplate},
-        listener::{self, Listener, Part},
+        listener::{self, Listener, ListenerPart},
         load_balancer::{self, LoadBalancer},
         log_group::{self, LogGroup},
         origin::Origin,
         role::{self, Role},
-        rule::Rule as ListenerRule,
+        rule::ListenerRule,
         scaling_policy::{self, ScalingPolicy},
-        security_group::{self, Rule, SecurityGroup, Side, Source},
+        security_group::{self, RuleSource, SecurityGroup, SecurityGroupRule, Side},
         target_group::{self, TargetGroup},
     },
     releases::programs::ServicePrograms,
@@ -65,7 +65,7 @@ impl Layout<'_> {
         let aliased = domain.filter(|domain| domain.zone.is_some()).map(|domain| domain.name.clone());
         let balancer = self.load_balancer(entry, wanted, placement, (front_door, anchor), aliased);
         // One for HTTPS that is left over serves another domain.
-        let part = if is_served { Part::Http } else { Part::Alone };
+        let part = if is_served { ListenerPart::Http } else { ListenerPart::Alone };
         let listener = self.listener(entry, wanted, balancer, target_group, part);
         if let Some(https) = &mut https {
             self.alias(entry, wanted, https, balancer);
@@ -171,7 +171,9 @@ impl Layout<'_> {
             description: description.clone(),
             ingress: open
                 .iter()
-                .flat_map(|open| allowed.iter().map(|cidr| Rule::tcp(*open, Source::Cidr(cidr.clone()), "clients")))
+                .flat_map(|open| {
+                    allowed.iter().map(|cidr| SecurityGroupRule::tcp(*open, RuleSource::Cidr(cidr.clone()), "clients"))
+                })
                 .collect(),
             egress: Some(BTreeSet::new()),
             reached_by: BTreeSet::new(),
@@ -194,9 +196,9 @@ impl Layout<'_> {
         let description = format!("Instances of {entry}");
         self.add_in_vpc(entry, placement, back, front, move |front| security_group::Settings {
             description: description.clone(),
-            ingress: [Rule::tcp(port, Source::Group(front.id.clone()), "load balancer")].into(),
+            ingress: [SecurityGroupRule::tcp(port, RuleSource::Group(front.id.clone()), "load balancer")].into(),
             egress: None,
-            reached_by: [Rule::tcp(port, Source::Group(front.id), security_group::INSTANCES)].into(),
+            reached_by: [SecurityGroupRule::tcp(port, RuleSource::Group(front.id), security_group::INSTANCES)].into(),
         })
     }
 
@@ -354,7 +356,7 @@ impl Layout<'_> {
         wanted: &config::Service,
         balancer: Handle<LoadBalancer>,
         target_group: Handle<TargetGroup>,
-        part: Part,
+        part: ListenerPart,
     ) -> Handle<Listener> {
         let port = u16::from(wanted.load_balancer.port);
         let https = https_address(entry);

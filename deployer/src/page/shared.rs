@@ -15,7 +15,7 @@ use crate::{
         bucket::Bucket,
         listener::Listener,
         load_balancer::LoadBalancer,
-        rule::{self, Rule},
+        rule::{self, ListenerRule},
         rule_action::{self, RuleAction},
         security_group::SecurityGroup,
         target_group::TargetGroup,
@@ -117,18 +117,18 @@ impl Layout<'_> {
         behind: &Behind,
         shared: &Shared,
         target_group: Handle<TargetGroup>,
-    ) -> Handle<Rule> {
+    ) -> Handle<ListenerRule> {
         let (key, stack, behind) = (rule_key(entry, shared), self.config.name.to_string(), behind.clone());
         let order = self.order(&behind, shared);
         let priority = order.get(&key).copied().unwrap_or_default();
         let name = rule::name(&self.names.plain(&shared.named), &key);
-        self.stack.want::<Rule>(name.clone());
+        self.stack.want::<ListenerRule>(name.clone());
         let listener = shared.secured.unwrap_or(shared.listener);
-        let address = Address { kind: Rule::KIND, key: key.clone(), section: format!("services.{entry}") };
+        let address = Address { kind: ListenerRule::KIND, key: key.clone(), section: format!("services.{entry}") };
         self.rules.push(WantedRule { address, name: name.clone(), listener, priority });
         self.stack.add_inside(key.clone(), (listener, target_group), move |(listener, target_group)| {
             let settings = rule::Settings::of(&behind, &key, priority, target_group.arn.clone());
-            let rule = Rule {
+            let rule = ListenerRule {
                 name: name.clone(),
                 stack: stack.clone(),
                 listener: listener.arn,
@@ -155,7 +155,7 @@ impl Layout<'_> {
     fn rule_action(
         &mut self,
         key: &str,
-        rule: Handle<Rule>,
+        rule: Handle<ListenerRule>,
         target_group: Handle<TargetGroup>,
         group: Handle<AutoScalingGroup>,
     ) -> Handle<RuleAction> {

@@ -14,7 +14,7 @@ use crate::config::{self, Commands};
 
 pub use environment::is_noncharacter;
 pub use folder::{SETTING_UP, SETUP, has_commands};
-pub use rendered::{Program, commands, in_parts, program, stored_values, variables};
+pub use rendered::{UploadedProgram, commands, in_parts, program, stored_values, variables};
 pub use reports::{REPORTS, reports_prefix};
 pub use stored_values::UNREADABLE;
 

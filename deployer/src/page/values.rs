@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Layout, policy,
-    policy::{KeyUse, Uses},
+    policy::{KeyUse, UsedResources},
 };
 use crate::{
     cloud::site::Site,
@@ -48,7 +48,7 @@ impl Layout<'_> {
     }
 
     /// The ARNs of the resources used, derived from their names: a policy does not need them to exist.
-    pub(super) fn uses(&self, uses: &config::Uses, stored: &config::StoredVariables) -> Uses {
+    pub(super) fn uses(&self, uses: &config::Uses, stored: &config::StoredVariables) -> UsedResources {
         let Site { region, account, .. } = self.site;
         let partition = self.site.partition();
         let arns = |store: Store, arn: fn(&str, &str, &str) -> String| -> BTreeSet<String> {
@@ -70,7 +70,7 @@ impl Layout<'_> {
             .flat_map(|(entry, how)| iter::once((table(entry.as_str()), *how)).chain(indexes(entry, *how)));
         let of_buckets = uses.buckets.iter().filter_map(|(entry, how)| self.key_of_bucket(entry, *how));
         let of_tables = uses.tables.keys().filter_map(|entry| self.key_of_table(entry));
-        Uses {
+        UsedResources {
             buckets: uses.buckets.iter().map(|(entry, how)| (bucket(entry.as_str()), *how)).collect(),
             tables: tables.collect(),
             rekognition: uses.rekognition,

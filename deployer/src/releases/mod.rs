@@ -20,7 +20,7 @@ use crate::{
         launch_template::{self, LaunchTemplate, Settings},
         origin::{Origin, short_name},
     },
-    page::user_data::{self, Program},
+    page::user_data::{self, UploadedProgram},
 };
 
 /// The number of releases whose programs are kept.
@@ -53,14 +53,14 @@ pub struct Releases {
     /// The release of the Auto Scaling group: the one in service.
     pub in_service: Option<i64>,
     /// The roll-out in progress, if there is one.
-    pub roll_out: Option<RollOut>,
+    pub roll_out: Option<OngoingRollOut>,
     /// The releases of the instances.
     running: BTreeSet<i64>,
 }
 
 /// A roll-out in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RollOut {
+pub struct OngoingRollOut {
     /// The release that it brings, or takes back.
     pub release: i64,
     /// Whether it brings the release, or is being undone.
@@ -91,7 +91,7 @@ impl State {
 
 impl Release {
     /// The program of its instances; `None` if the version was not made by us.
-    pub fn program(&self) -> Option<Program<'_>> {
+    pub fn program(&self) -> Option<UploadedProgram<'_>> {
         user_data::program(&self.settings.user_data)
     }
 
@@ -136,7 +136,7 @@ impl Releases {
         let running = running.map(auto_scaling_group::template).filter_map(numbered).collect();
         let roll_out = refresh.as_ref().and_then(|refresh| {
             let (target, is_forward) = auto_scaling_group::in_progress(refresh)?;
-            Some(RollOut { release: numbered(target)?, is_forward })
+            Some(OngoingRollOut { release: numbered(target)?, is_forward })
         });
         Ok(Some(Releases { template: id, owner, all, in_service, roll_out, running }))
     }
@@ -163,7 +163,7 @@ impl Releases {
     /// The state of a release, if it is in use.
     pub fn state(&self, number: i64) -> Option<State> {
         match self.roll_out {
-            Some(RollOut { release, is_forward }) if release == number => {
+            Some(OngoingRollOut { release, is_forward }) if release == number => {
                 Some(if is_forward { State::RollingOut } else { State::RollingBack })
             }
             _ => (self.in_service == Some(number)).then_some(State::InService),
@@ -233,7 +233,7 @@ pub(crate) mod tests {
     }
 
     /// Seven releases, of which the group runs `in_service`.
-    fn releases(in_service: Option<i64>, roll_out: Option<RollOut>, running: &[i64]) -> Releases {
+    fn releases(in_service: Option<i64>, roll_out: Option<OngoingRollOut>, running: &[i64]) -> Releases {
         let all = (1..=7).rev().map(|number| release(number, &format!("{number:064}"), &[])).collect();
         let running = running.iter().copied().collect();
         Releases { template: "lt-1".into(), owner: Owner::Tags(Tags::new()), all, in_service, roll_out, running }
@@ -247,16 +247,16 @@ pub(crate) mod tests {
     fn the_newest_five_and_every_release_in_use_are_kept() {
         assert_eq!(kept(&releases(Some(7), None, &[7])), [7, 6, 5, 4, 3]);
         assert_eq!(kept(&releases(Some(1), None, &[1])), [7, 6, 5, 4, 3, 1]);
-        let back = RollOut { release: 2, is_forward: true };
+        let back = OngoingRollOut { release: 2, is_forward: true };
         assert_eq!(kept(&releases(Some(7), Some(back), &[7])), [7, 6, 5, 4, 3, 2]);
         assert_eq!(kept(&releases(Some(7), None, &[7, 1])), [7, 6, 5, 4, 3, 1], "an instance still runs it");
-        let undone = RollOut { release: 1, is_forward: false };
+        let undone = OngoingRollOut { release: 1, is_forward: false };
         assert_eq!(kept(&releases(Some(2), Some(undone), &[])), [7, 6, 5, 4, 3, 2, 1]);
     }
 
     #[test]
     fn programs_are_only_removed_if_every_release_in_use_is_known_and_ours() {
-        let to = |release| Some(RollOut { release, is_forward: true });
+        let to = |release| Some(OngoingRollOut { release, is_forward: true });
         let check = |expected: bool, in_service, roll_out, running: &[i64]| {
             let tags = Tags::from([(STACK_TAG.to_owned(), "app".to_owned())]);
             let releases = Releases { owner: Owner::Tags(tags), ..releases(in_service, roll_out, running) };
@@ -273,12 +273,12 @@ pub(crate) mod tests {
 
     #[test]
     fn a_release_says_what_it_is_doing() {
-        let both = releases(Some(6), Some(RollOut { release: 7, is_forward: true }), &[]);
+        let both = releases(Some(6), Some(OngoingRollOut { release: 7, is_forward: true }), &[]);
         assert_eq!(
             [both.state(7), both.state(6), both.state(5)],
             [Some(State::RollingOut), Some(State::InService), None]
         );
-        let undone = releases(Some(6), Some(RollOut { release: 7, is_forward: false }), &[]);
+        let undone = releases(Some(6), Some(OngoingRollOut { release: 7, is_forward: false }), &[]);
         assert_eq!(undone.state(7), Some(State::RollingBack));
     }
 

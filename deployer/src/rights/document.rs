@@ -106,7 +106,7 @@ fn cut(statement: Value, longest: usize) -> Vec<Value> {
 
 /// A request for actions on a resource, with condition keys: what a policy has to allow.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Request {
+pub struct AuthorizationRequest {
     /// An ARN, a pattern for ARNs, or `*`.
     pub resource: String,
     /// The condition keys of the request, each with its value.
@@ -115,14 +115,14 @@ pub struct Request {
 
 /// Returns the actions of each request that these rights are for. For a condition with several values, the request has
 /// the first.
-pub fn requests(rights: &[Right], scope: &Scope) -> BTreeMap<Request, BTreeSet<&'static str>> {
-    let mut all: BTreeMap<Request, BTreeSet<&'static str>> = BTreeMap::new();
+pub fn requests(rights: &[Right], scope: &Scope) -> BTreeMap<AuthorizationRequest, BTreeSet<&'static str>> {
+    let mut all: BTreeMap<AuthorizationRequest, BTreeSet<&'static str>> = BTreeMap::new();
     for Right { action, on, when } in rights {
         let keys = when.conditions(scope).into_iter();
         let keys: Vec<(String, String)> =
             keys.filter_map(|(_, key, values)| Some((key, values.into_iter().next()?))).collect();
         for resource in on.arns(scope) {
-            all.entry(Request { resource, keys: keys.clone() }).or_default().insert(*action);
+            all.entry(AuthorizationRequest { resource, keys: keys.clone() }).or_default().insert(*action);
         }
     }
     all
@@ -208,7 +208,7 @@ mod tests {
         ];
         let asked: Vec<String> = requests(&rights, &scope())
             .into_iter()
-            .map(|(Request { resource, keys }, actions)| format!("{actions:?} {resource} {keys:?}"))
+            .map(|(AuthorizationRequest { resource, keys }, actions)| format!("{actions:?} {resource} {keys:?}"))
             .collect();
         assert_eq!(
             asked,

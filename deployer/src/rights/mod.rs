@@ -6,7 +6,7 @@ mod document;
 mod kinds;
 
 pub use commands::{COMMANDS, Needs, of_command};
-pub use document::{Document, LONGEST_MANAGED, Request, documents, requests};
+pub use document::{AuthorizationRequest, Document, LONGEST_MANAGED, documents, requests};
 pub use kinds::KINDS;
 
 use std::collections::BTreeSet;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{client::Answer, pointer::find, values::Values};
-use crate::config::verify::{Capture, Expected, JsonWords, Part};
+use crate::config::verify::{AnswerPart, Capture, Expected, JsonWords};
 
 /// The longest part of an answer that is shown, in characters.
 const SHOWN: usize = 160;
@@ -23,11 +23,11 @@ pub fn problem(expected: &Expected, answer: &Answer, values: &Values) -> Option<
 /// Errors: the answer does not have it.
 pub fn captured(capture: &Capture, answer: &Answer, values: &Values) -> Result<String, String> {
     let (value, place) = match &capture.part {
-        Part::Header(name) => {
+        AnswerPart::Header(name) => {
             let value = answer.header(name).ok_or_else(|| format!("the answer has no header {name}"))?;
             (value.to_owned(), format!("the header {name}"))
         }
-        Part::Json(pointer) => {
+        AnswerPart::Json(pointer) => {
             let place = named(pointer);
             let document = document(answer, values)?;
             let value = match find(&document, pointer).first() {
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn a_variable_gets_a_header_or_a_value_or_the_end_of_one() {
         let json = |pointer: &str, after: Option<&str>| {
-            let capture = Capture { part: Part::Json(pointer.into()), after: after.map(str::to_owned) };
+            let capture = Capture { part: AnswerPart::Json(pointer.into()), after: after.map(str::to_owned) };
             let answer = answer(200, r#"{"id":"POST#7","n":3,"none":null,"list":[],"empty":""}"#);
             captured(&capture, &answer, &Values::new("", BTreeMap::new()))
         };
@@ -283,7 +283,7 @@ mod tests {
         ] {
             assert_eq!(json(pointer, None), Err(why.into()));
         }
-        let header = Capture { part: Part::Header("content-type".into()), after: Some("charset=".into()) };
+        let header = Capture { part: AnswerPart::Header("content-type".into()), after: Some("charset=".into()) };
         assert_eq!(captured(&header, &answer(200, ""), &Values::new("", BTreeMap::new())), Ok("utf-8".into()));
     }
 }

@@ -27,7 +27,7 @@ const SHORTEST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// A run of the requests.
-pub struct Run<'a> {
+pub struct VerifyRun<'a> {
     /// The requests.
     pub verify: &'a Verify,
     /// Sends them.
@@ -88,7 +88,7 @@ struct Attempt {
     problem: Option<String>,
 }
 
-impl Run<'_> {
+impl VerifyRun<'_> {
     /// Makes every step, in order. After a failure only those that always run are made.
     pub async fn all(&self, mut values: Values, mut show: impl FnMut(Moment<'_>)) -> Vec<Result> {
         let mut results: Vec<Result> = Vec::new();

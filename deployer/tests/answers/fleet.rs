@@ -3,13 +3,13 @@
 use testkit::proxy::InjectedFault;
 
 use super::reports::{assert_state_is_reported, remedies};
-use crate::support::Said;
+use crate::support::RunOutput;
 use crate::support::cloud::connect;
 use crate::support::run::Run;
 use crate::support::scene::{Phase, Scene};
 
 /// Runs `up` while the proxy injects `answers` about the instances.
-async fn up_with_fleet(answers: &[(&str, InjectedFault)], more: &[&str]) -> Said {
+async fn up_with_fleet(answers: &[(&str, InjectedFault)], more: &[&str]) -> RunOutput {
     let scene = Scene::local().await;
     for (operation, trouble) in answers {
         scene.proxy.inject([*operation], trouble.clone(), usize::MAX);
@@ -23,7 +23,7 @@ async fn up_with_fleet(answers: &[(&str, InjectedFault)], more: &[&str]) -> Said
 
 /// Asserts that the output has what failed, AWS's message, the line of stack.yaml, the remedy, what exists, and that
 /// the same command continues.
-fn assert_the_service_failed(said: &Said, words: &str, advice: &str) {
+fn assert_the_service_failed(said: &RunOutput, words: &str, advice: &str) {
     assert_eq!(said.code, 1, "{}", said.all());
     for wanted in ["failed to start service.web", words, "stack.yaml:", "the same command continues"] {
         assert!(said.stderr.contains(wanted), "{wanted:?} is missing: {}", said.stderr);
@@ -155,7 +155,7 @@ pub async fn a_service_that_stays_unhealthy_ends_the_wait_at_its_limit_with_the_
 }
 
 /// Rolls out a change whose refresh has these states according to AWS, the last one permanently.
-async fn roll_out_through(states: &[&str]) -> Said {
+async fn roll_out_through(states: &[&str]) -> RunOutput {
     let scene = Scene::local().await;
     scene.prepare(Phase::Change).await;
     for (n, state) in states.iter().enumerate() {

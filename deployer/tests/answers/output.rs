@@ -2,7 +2,7 @@
 
 use testkit::proxy::InjectedFault;
 
-use crate::support::Said;
+use crate::support::RunOutput;
 use crate::support::scene::{Phase, Scene};
 
 const SECRETS: [&str; 2] = ["hunter2-of-the-function", "hunter2-of-the-service"];
@@ -53,7 +53,7 @@ async fn values_of_variables_are_shown_on_request_only() {
     scene.end().await;
 }
 
-async fn assert_hides_secrets(scene: &Scene, arguments: &[&str], words: &str) -> Said {
+async fn assert_hides_secrets(scene: &Scene, arguments: &[&str], words: &str) -> RunOutput {
     let said = scene.run(arguments).await;
     assert!(said.all().contains(words), "{arguments:?}: {words:?} is missing: {}", said.all());
     assert!(SECRETS.iter().all(|secret| !said.all().contains(secret)), "{arguments:?}: {}", said.all());

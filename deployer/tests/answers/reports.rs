@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::Said;
+use crate::support::RunOutput;
 
 /// Returns the remedies in the deployer's own words: AWS's messages are not remedies.
-pub fn remedies(said: &Said, words: &str) -> String {
+pub fn remedies(said: &RunOutput, words: &str) -> String {
     let hints = said.stderr.lines().filter_map(|line| line.strip_prefix("hint: "));
     let ours: Vec<&str> = hints.filter(|hint| !words.contains(hint)).collect();
     assert!(!ours.is_empty(), "there is no remedy: {}", said.stderr);
@@ -13,7 +13,7 @@ pub fn remedies(said: &Said, words: &str) -> String {
 }
 
 /// Asserts that the state is reported: what exists and what is gone, what failed, and what still waits for it.
-pub fn assert_state_is_reported(said: &Said) {
+pub fn assert_state_is_reported(said: &RunOutput) {
     let list = |what: &str| -> Option<BTreeSet<&str>> {
         let line = said.stderr.lines().find(|line| line.starts_with(what))?;
         Some(line.split_once("): ").map_or(BTreeSet::new(), |(_, names)| names.split(", ").collect()))

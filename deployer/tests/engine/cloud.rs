@@ -6,7 +6,7 @@ use std::{
 };
 
 use deployer::engine::{
-    Applied, Error, Event, Fault, Live, Observed, Outcome, Owner, Pace, Plan, Removal, Resource, Stack, Tags,
+    Applied, Error, Event, Fault, Live, Observed, Outcome, Owner, Pace, Plan, RemovalOrder, Resource, Stack, Tags,
 };
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -98,7 +98,7 @@ pub(super) struct Settings {
     pub(super) colour: &'static str,
 }
 
-impl Removal for Crate {}
+impl RemovalOrder for Crate {}
 
 impl Resource for Crate {
     const KIND: &'static str = "crate";

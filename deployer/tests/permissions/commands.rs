@@ -12,7 +12,7 @@ use aws_sdk_acm::types::ValidationMethod;
 use serde_json::{Value, json};
 use testkit::eventually;
 
-use crate::support::{Project, Said, cloud::TestAws, hands::Hands, shared};
+use crate::support::{Project, RunOutput, cloud::TestAws, hands::Hands, shared};
 
 use roles::{Roles, actions, documents};
 
@@ -225,7 +225,7 @@ async fn the_policy_of_secret_leaves_what_another_stack_owns() {
 async fn doctor_names_each_right_of_up_that_its_role_lacks() {
     let (cloud, project) = (TestAws::start().await, Project::light());
     let roles = Roles::of(&cloud, &project, ["doctor"]).await;
-    let about_rights = |said: &Said| -> String {
+    let about_rights = |said: &RunOutput| -> String {
         let lines = said.stdout.lines().skip_while(|line| !line.contains("permissions of `up`: "));
         lines.take(2).map(|line| format!("{line}\n")).collect()
     };

@@ -9,7 +9,7 @@ use deployer::rights::COMMANDS;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::support::{Project, Said, cloud::TestAws};
+use crate::support::{Project, RunOutput, cloud::TestAws};
 use crate::{list, statements};
 
 /// Rights of a command that its runs here do not use, with the reason.
@@ -106,7 +106,7 @@ impl<'a> Roles<'a> {
         let mut stdin = child.stdin.take().expect("it is piped");
         stdin.write_all(b"a value").await.expect("it is read");
         drop(stdin);
-        let said = Said::from(child.wait_with_output().await.expect("it ends"));
+        let said = RunOutput::from(child.wait_with_output().await.expect("it ends"));
         let denied = self.denied("secret").await;
         assert!(denied.is_empty() && said.code == 0, "{arguments:?}: {denied:#?}\n{}", said.all());
     }
@@ -143,7 +143,7 @@ impl<'a> Roles<'a> {
     }
 
     /// Runs a command in its role.
-    pub(super) async fn run(&self, arguments: &[&str]) -> Said {
+    pub(super) async fn run(&self, arguments: &[&str]) -> RunOutput {
         self.command(arguments).output().await.expect("the deployer can be started").into()
     }
 
@@ -162,7 +162,7 @@ impl<'a> Roles<'a> {
     }
 
     /// Runs it and asserts its exit code, and that nothing was denied.
-    pub(super) async fn ends_with(&self, code: i32, arguments: &[&str]) -> Said {
+    pub(super) async fn ends_with(&self, code: i32, arguments: &[&str]) -> RunOutput {
         let said = self.run(arguments).await;
         let denied = self.denied(arguments[0]).await;
         assert!(denied.is_empty(), "{arguments:?}: {denied:#?}\n{}", said.all());
@@ -170,7 +170,7 @@ impl<'a> Roles<'a> {
         said
     }
 
-    pub(super) async fn done(&self, arguments: &[&str]) -> Said {
+    pub(super) async fn done(&self, arguments: &[&str]) -> RunOutput {
         self.ends_with(0, arguments).await
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use deployer::{
     cloud::{
         aws::Aws,
-        lease::{self, Answer, Lease, LeaseStore},
+        lease::{self, Lease, LeaseAttempt, LeaseStore},
     },
     engine::{Observed, Resource},
 };
@@ -75,18 +75,18 @@ async fn a_lease_has_one_holder_at_a_time_and_leaves_nothing_behind() {
     let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     let place = place_of_leases(&cloud.aws, MINUTE);
     let ask = || Lease::take(&place, "test");
-    assert!(matches!(ask().await, Ok(Answer::NoBucket)));
+    assert!(matches!(ask().await, Ok(LeaseAttempt::NoBucket)));
     cloud.done(&project, &["up", "--yes"]).await;
     let answers = futures::future::join_all((0..8).map(|_| ask())).await;
     let taken: Vec<Lease> = answers
         .into_iter()
-        .filter_map(|answer| if let Ok(Answer::Taken(lease)) = answer { Some(lease) } else { None })
+        .filter_map(|answer| if let Ok(LeaseAttempt::Taken(lease)) = answer { Some(lease) } else { None })
         .collect();
     assert_eq!(taken.len(), 1);
     for lease in taken {
         lease.release().await.expect("it can be given back");
     }
-    let Ok(Answer::Taken(lease)) = ask().await else { panic!("it is free again") };
+    let Ok(LeaseAttempt::Taken(lease)) = ask().await else { panic!("it is free again") };
     lease.release().await.expect("it can be given back");
     assert!(!inventory(&cloud).await.keys().any(|thing| thing.contains(lease::KEY)));
 
@@ -105,13 +105,13 @@ async fn a_lease_is_held_for_as_long_as_its_holder_lives() {
     cloud.done(&project, &["up", "--yes"]).await;
     let term = Duration::from_secs(8);
     let place = place_of_leases(&cloud.aws, term);
-    let Ok(Answer::Taken(lease)) = Lease::take(&place, "up").await else { panic!("it is free") };
+    let Ok(LeaseAttempt::Taken(lease)) = Lease::take(&place, "up").await else { panic!("it is free") };
     tokio::time::sleep(term * 3).await;
-    let Ok(Answer::Held(rival)) = Lease::take(&place, "down").await else { panic!("it is held") };
+    let Ok(LeaseAttempt::Held(rival)) = Lease::take(&place, "down").await else { panic!("it is held") };
     assert!(rival.who.contains("(`up`, process ") && rival.lasts.is_some_and(|lasts| lasts <= term), "{rival:?}");
     assert!(!lease.lost().is_cancelled());
     lease.release().await.expect("it can be given back");
-    let Ok(Answer::Taken(lease)) = Lease::take(&place, "down").await else { panic!("it is free again") };
+    let Ok(LeaseAttempt::Taken(lease)) = Lease::take(&place, "down").await else { panic!("it is free again") };
     lease.release().await.expect("it can be given back");
     cloud.end().await;
 }
@@ -121,12 +121,12 @@ async fn a_holder_whose_lease_was_taken_over_notices_and_leaves_it_alone() {
     let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
     cloud.done(&project, &["up", "--yes"]).await;
     let place = place_of_leases(&cloud.aws, Duration::from_secs(2));
-    let Ok(Answer::Taken(lease)) = Lease::take(&place, "up").await else { panic!("it is free") };
+    let Ok(LeaseAttempt::Taken(lease)) = Lease::take(&place, "up").await else { panic!("it is free") };
     leased_by_another_run(&cloud).await;
     eventually("the loss", async || lease.lost().is_cancelled().then_some(())).await;
     lease.release().await.expect("there is nothing to give back");
     let patient = place_of_leases(&cloud.aws, MINUTE);
-    let Ok(Answer::Held(rival)) = Lease::take(&patient, "up").await else { panic!("theirs is there") };
+    let Ok(LeaseAttempt::Held(rival)) = Lease::take(&patient, "up").await else { panic!("theirs is there") };
     assert_eq!(rival.who, "ada at analytical (`down`, process 1843)");
     cloud.end().await;
 }
@@ -137,13 +137,13 @@ async fn a_lease_that_is_not_renewed_for_a_term_is_lost_and_taken_over() {
     cloud.done(&project, &["up", "--yes"]).await;
     let proxy = Proxy::to(&cloud.endpoint()).await;
     let cut_off = place_of_leases(&connect(&proxy.endpoint(), KEYS).await, Duration::from_secs(2));
-    let Ok(Answer::Taken(lease)) = Lease::take(&cut_off, "up").await else { panic!("it is free") };
+    let Ok(LeaseAttempt::Taken(lease)) = Lease::take(&cut_off, "up").await else { panic!("it is free") };
     // The call hangs as if packets were dropped: it would time out long after the lease has expired.
     proxy.inject(["PutObject"], InjectedFault::Hang, usize::MAX);
     eventually("the loss", async || lease.lost().is_cancelled().then_some(())).await;
     let place = place_of_leases(&cloud.aws, Duration::from_secs(2));
     let taken = eventually("the lease", async || match Lease::take(&place, "down").await {
-        Ok(Answer::Taken(lease)) => Some(lease),
+        Ok(LeaseAttempt::Taken(lease)) => Some(lease),
         _ => None,
     });
     taken.await.release().await.expect("it can be given back");

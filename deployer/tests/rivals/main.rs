@@ -9,7 +9,7 @@ mod ownership;
 mod runs;
 
 use support::{
-    Project, Said,
+    Project, RunOutput,
     cloud::{KEYS, TestAws},
     inventory::{self, Inventory},
 };
@@ -24,11 +24,11 @@ tables:
 ";
 const ARTIFACTS: &str = "small-artifacts-000000000000-us-east-1";
 
-fn says(said: &Said, text: &str) {
+fn says(said: &RunOutput, text: &str) {
     assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
 }
 
-async fn at_once(cloud: &TestAws, projects: &[(&Project, &[&str])]) -> Vec<Said> {
+async fn at_once(cloud: &TestAws, projects: &[(&Project, &[&str])]) -> Vec<RunOutput> {
     let runs = projects.iter().map(|(project, arguments)| cloud.run(project, arguments));
     futures::future::join_all(runs).await
 }

@@ -136,7 +136,7 @@ async fn a_resource_created_by_someone_else_a_moment_before_is_not_taken_over() 
 
 /// The listener of a service without a domain.
 fn plain(load_balancer: String, target_group: String) -> listener::Listener {
-    let (part, https) = (listener::Part::Alone, "listener.web-https".into());
+    let (part, https) = (listener::ListenerPart::Alone, "listener.web-https".into());
     listener::Listener { load_balancer, target_group, port: 80, part, https }
 }
 

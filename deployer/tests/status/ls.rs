@@ -10,7 +10,7 @@ use testkit::Control;
 use super::permissions::{Watcher, denials, documented};
 use super::state::request_certificate;
 use super::support::cloud::TestAws;
-use super::support::{Project, Said};
+use super::support::{Project, RunOutput};
 use super::watch::follow;
 use super::{json_of, small, stack, status};
 
@@ -62,7 +62,7 @@ async fn ls_needs_exactly_the_permissions_that_are_documented() {
 }
 
 /// Runs the deployer in another folder, as on another machine.
-pub(super) async fn elsewhere(cloud: &TestAws, folder: &Path, arguments: &[&str]) -> Said {
+pub(super) async fn elsewhere(cloud: &TestAws, folder: &Path, arguments: &[&str]) -> RunOutput {
     let mut command = cloud.command(&small("other", "us-east-1"), arguments);
     command.current_dir(folder).env("AWS_REGION", "us-east-1");
     command.output().await.expect("the deployer can be started").into()
@@ -197,7 +197,7 @@ async fn every_region_is_searched_and_a_denied_one_is_named() {
     let usage = elsewhere(&cloud, watcher_folder.path(), &["ls", "--all-regions", "--region", "eu-west-1"]).await;
     assert_eq!(usage.code, 64, "{}", usage.all());
     let mut unset = cloud.command(&small("other", "us-east-1"), &["ls"]);
-    let unset: Said = unset.current_dir(watcher_folder.path()).output().await.expect("it can be started").into();
+    let unset: RunOutput = unset.current_dir(watcher_folder.path()).output().await.expect("it can be started").into();
     assert_eq!(unset.code, 64, "{}", unset.all());
     assert!(unset.stderr.contains("hint: name one with --region"), "{}", unset.all());
     for project in [&here, &there] {

@@ -10,7 +10,7 @@ mod state;
 mod watch;
 
 use serde_json::Value;
-use support::{Project, Said, cloud::TestAws};
+use support::{Project, RunOutput, cloud::TestAws};
 use testkit::small_programs::{echo_function, tiny_service};
 
 const BUCKET: &str = "s-images-000000000000-us-east-1";
@@ -48,7 +48,7 @@ fn small(name: &str, region: &str) -> Project {
     Project::with(&format!("name: {name}\nregion: {region}\ntables:\n  posts: {{ partition_key: user }}\n"))
 }
 
-fn json_of(said: &Said) -> Value {
+fn json_of(said: &RunOutput) -> Value {
     serde_json::from_str(&said.stdout).unwrap_or_else(|error| panic!("{error}: {}", said.all()))
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use testkit::{Control, programs::root};
 
 use super::support::cloud::TestAws;
-use super::support::{Project, Said};
+use super::support::{Project, RunOutput};
 
 /// The permissions that docs/commands.md lists below this heading.
 pub(super) fn documented(heading: &str) -> BTreeSet<String> {
@@ -55,7 +55,7 @@ impl Watcher<'_> {
         self.put(json!([{ "Effect": "Allow", "Action": actions, "Resource": "*" }])).await;
     }
 
-    pub(super) async fn run(&self, project: &Project, arguments: &[&str]) -> Said {
+    pub(super) async fn run(&self, project: &Project, arguments: &[&str]) -> RunOutput {
         let mut command = self.cloud.command(project, arguments);
         let (id, secret, token) = &self.keys;
         command.env("AWS_ACCESS_KEY_ID", id).env("AWS_SECRET_ACCESS_KEY", secret).env("AWS_SESSION_TOKEN", token);

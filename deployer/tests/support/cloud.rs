@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use deployer::cloud::aws::{Access, Aws, Local};
+use deployer::cloud::aws::{Aws, ConnectOptions, Local};
 use testkit::{LocalAws, until};
 
-use super::{Project, Said, terminal::Terminal};
+use super::{Project, RunOutput, terminal::Terminal};
 
 /// The credentials of the account's user.
 pub const KEYS: (&str, &str) = (local::ACCESS_KEY, local::SECRET_KEY);
@@ -24,9 +24,15 @@ pub async fn connect(endpoint: &str, keys: (&str, &str)) -> Aws {
 async fn connect_in(region: &str, endpoint: &str, keys: (&str, &str)) -> Aws {
     let local = Local { endpoint: endpoint.into(), access_key: keys.0.into(), secret_key: keys.1.into() };
     let answer_within = Duration::from_secs(30);
-    Aws::connect(&Access { region: region.into(), profile: None, local: Some(local), answer_within, paced: false })
-        .await
-        .expect("nothing of our local AWS is configured")
+    Aws::connect(&ConnectOptions {
+        region: region.into(),
+        profile: None,
+        local: Some(local),
+        answer_within,
+        paced: false,
+    })
+    .await
+    .expect("nothing of our local AWS is configured")
 }
 
 /// Puts an object into the images bucket.
@@ -99,18 +105,18 @@ impl TestAws {
         command
     }
 
-    pub async fn run(&self, project: &Project, arguments: &[&str]) -> Said {
+    pub async fn run(&self, project: &Project, arguments: &[&str]) -> RunOutput {
         self.command(project, arguments).output().await.expect("the deployer can be started").into()
     }
 
-    pub async fn done(&self, project: &Project, arguments: &[&str]) -> Said {
+    pub async fn done(&self, project: &Project, arguments: &[&str]) -> RunOutput {
         let said = self.run(project, arguments).await;
         assert_eq!(said.code, 0, "deployer {arguments:?}: {}", said.all());
         said
     }
 
     /// Runs the deployer on a terminal, and types these lines.
-    pub async fn at_a_terminal(&self, project: &Project, arguments: &[&str], typed: &[&str]) -> Said {
+    pub async fn at_a_terminal(&self, project: &Project, arguments: &[&str], typed: &[&str]) -> RunOutput {
         let mut terminal = Terminal::of(&self.command(project, arguments));
         for line in typed {
             terminal.press(&format!("{line}\n")).await;

@@ -4,7 +4,7 @@ use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, 
 use deployer::cloud::aws::Aws;
 use testkit::until;
 
-use super::Said;
+use super::RunOutput;
 
 /// The hosted zone.
 pub const ZONE: &str = "example.org";
@@ -73,7 +73,7 @@ pub async fn set_of(aws: &Aws, zone: &str, name: &str, kind: RrType) -> Option<R
 }
 
 /// Asserts that a command has printed the address with HTTPS, which has a port of this machine.
-pub fn assert_https(said: &Said) {
+pub fn assert_https(said: &RunOutput) {
     let url = said.output("URL");
     let port = url.strip_prefix(&format!("https://{DOMAIN}:")).and_then(|port| port.parse::<u16>().ok());
     assert!(port.is_some(), "{url}: {}", said.all());

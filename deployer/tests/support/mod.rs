@@ -37,13 +37,13 @@ pub struct Project {
 }
 
 /// The output of a run of the deployer.
-pub struct Said {
+pub struct RunOutput {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Said {
+impl RunOutput {
     /// The exit code and both streams, for messages.
     pub fn all(&self) -> String {
         format!("exit {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr)
@@ -56,9 +56,9 @@ impl Said {
     }
 }
 
-impl From<Output> for Said {
-    fn from(Output { status, stdout, stderr }: Output) -> Said {
-        Said {
+impl From<Output> for RunOutput {
+    fn from(Output { status, stdout, stderr }: Output) -> RunOutput {
+        RunOutput {
             code: status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&stdout).into_owned(),
             stderr: String::from_utf8_lossy(&stderr).into_owned(),
@@ -177,7 +177,7 @@ outputs:
             let mut command = self.command(&[arguments, &["--local"]].concat(), &[]);
             let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be started");
             child.stdin.take().expect("it is piped").write_all(STORED_VALUE.as_bytes()).expect("it is read");
-            let said = Said::from(child.wait_with_output().expect("it ends"));
+            let said = RunOutput::from(child.wait_with_output().expect("it ends"));
             assert_eq!(said.code, 0, "{arguments:?}: {}", said.all());
         }
     }
@@ -239,17 +239,17 @@ outputs:
     }
 
     /// Runs the deployer in the folder.
-    pub fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+    pub fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> RunOutput {
         let output = self.command(arguments, environment).output().expect("the deployer can be started");
-        Said::from(output)
+        RunOutput::from(output)
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Said {
+    pub fn run(&self, arguments: &[&str]) -> RunOutput {
         self.run_with(arguments, &[])
     }
 
     /// Runs the deployer and asserts that it succeeds.
-    pub fn done(&self, arguments: &[&str]) -> Said {
+    pub fn done(&self, arguments: &[&str]) -> RunOutput {
         let said = self.run(arguments);
         assert_eq!(said.code, 0, "deployer {arguments:?}: {}", said.all());
         said

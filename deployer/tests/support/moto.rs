@@ -7,7 +7,7 @@ use std::{
 
 use testkit::programs::tool;
 
-use super::{Project, Said};
+use super::{Project, RunOutput};
 
 /// A test's own moto server. Dropping it stops it.
 pub struct Moto {
@@ -36,7 +36,7 @@ impl Moto {
         Moto { server, endpoint }
     }
 
-    pub fn run(&self, project: &Project, arguments: &[&str]) -> Said {
+    pub fn run(&self, project: &Project, arguments: &[&str]) -> RunOutput {
         project.run_with(
             arguments,
             &[
@@ -47,7 +47,7 @@ impl Moto {
         )
     }
 
-    pub fn done(&self, project: &Project, arguments: &[&str]) -> Said {
+    pub fn done(&self, project: &Project, arguments: &[&str]) -> RunOutput {
         let said = self.run(project, arguments);
         assert_eq!(said.code, 0, "deployer {arguments:?}: {}", said.all());
         said

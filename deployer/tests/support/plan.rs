@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::Said;
+use super::RunOutput;
 
 /// The lines that a plan shows below each resource; for one that is to be created, a plus.
-pub fn lines(plan: &Said) -> BTreeSet<(String, String)> {
+pub fn lines(plan: &RunOutput) -> BTreeSet<(String, String)> {
     let mut lines = BTreeSet::new();
     let mut address = String::new();
     for line in plan.stderr.lines() {

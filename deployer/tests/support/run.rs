@@ -8,7 +8,7 @@ use tokio::{
     process::{Child, ChildStderr, Command},
 };
 
-use super::{Said, scene::Scene};
+use super::{RunOutput, scene::Scene};
 
 /// A run of the deployer whose output is read.
 pub struct Run {
@@ -47,10 +47,10 @@ impl Run {
         kill_process(id, signal).expect("it can be signalled");
     }
 
-    pub async fn end(mut self) -> Said {
+    pub async fn end(mut self) -> RunOutput {
         self.stderr.read_to_string(&mut self.heard).await.expect("its output is UTF-8");
         let status = self.child.wait().await.expect("it ends");
-        Said { code: status.code().unwrap_or(-1), stdout: String::new(), stderr: self.heard }
+        RunOutput { code: status.code().unwrap_or(-1), stdout: String::new(), stderr: self.heard }
     }
 
     /// Kills it with `SIGKILL`.

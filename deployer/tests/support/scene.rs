@@ -11,7 +11,7 @@ use testkit::{
 };
 
 use super::{
-    Project, Said,
+    Project, RunOutput,
     cloud::{KEYS, connect, upload},
     domain::{self, DOMAIN},
     hands::Hands,
@@ -159,13 +159,13 @@ impl Scene {
         command
     }
 
-    pub async fn run(&self, arguments: &[&str]) -> Said {
+    pub async fn run(&self, arguments: &[&str]) -> RunOutput {
         let output = tokio::time::timeout(PATIENCE, self.command(arguments).output()).await;
         let output = output.unwrap_or_else(|_| panic!("deployer {arguments:?} does not end"));
         output.expect("the deployer can be started").into()
     }
 
-    pub async fn done(&self, phase: Phase) -> Said {
+    pub async fn done(&self, phase: Phase) -> RunOutput {
         let said = self.run(phase.arguments()).await;
         assert_eq!(said.code, 0, "{phase:?}: {}", said.all());
         said

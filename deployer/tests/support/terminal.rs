@@ -7,7 +7,7 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-use super::Said;
+use super::RunOutput;
 
 /// The key that interrupts the program on a terminal.
 pub const CTRL_C: &str = "\u{3}";
@@ -62,11 +62,11 @@ impl Terminal {
     }
 
     /// Waits for the end, within a generous time limit. The keyboard stays connected until then.
-    pub async fn end(mut self) -> Said {
+    pub async fn end(mut self) -> RunOutput {
         let end = tokio::time::timeout(Duration::from_secs(120), self.screen.read_to_end(&mut self.shown)).await;
         let stderr = String::from_utf8_lossy(&self.shown).into_owned();
         end.unwrap_or_else(|_| panic!("it does not end: {stderr}")).expect("the screen can be read");
         let status = self.child.wait().await.expect("it ends");
-        Said { code: status.code().unwrap_or(-1), stdout: String::new(), stderr }
+        RunOutput { code: status.code().unwrap_or(-1), stdout: String::new(), stderr }
     }
 }

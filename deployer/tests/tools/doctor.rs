@@ -8,10 +8,10 @@ use testkit::{LocalAws, proxy::InjectedFault, small_programs::echo_function};
 use super::offline::SMALL;
 use super::support::cloud::TestAws;
 use super::support::scene::{Phase, Scene};
-use super::support::{Project, Said};
+use super::support::{Project, RunOutput};
 
 /// The line of this subject in the output of `doctor`.
-fn finding(said: &Said, subject: &str) -> String {
+fn finding(said: &RunOutput, subject: &str) -> String {
     let is_it = |line: &&str| line.split_once(' ').is_some_and(|(_, rest)| rest.starts_with(subject));
     let line = said.stdout.lines().find(is_it).unwrap_or_else(|| panic!("nothing about {subject}: {}", said.all()));
     line.to_owned()

@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::support::{Project, Said};
+use super::support::{Project, RunOutput};
 
 /// A server in the place of AWS that counts its callers and hangs up on them.
 struct HangUp {
@@ -36,7 +36,7 @@ impl HangUp {
     }
 
     /// Runs the deployer with this server as its AWS.
-    pub(super) fn run(&self, project: &Project, arguments: &[&str]) -> Said {
+    pub(super) fn run(&self, project: &Project, arguments: &[&str]) -> RunOutput {
         let environment = [
             ("AWS_ENDPOINT_URL", &*self.endpoint),
             ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),

@@ -1,6 +1,6 @@
 //! Releases that cannot start.
 
-use crate::support::Said;
+use crate::support::RunOutput;
 use testkit::eventually;
 
 use super::cloud;
@@ -8,7 +8,7 @@ use super::group::{instance, until_rolled_back};
 use super::services::stack;
 
 /// Asserts that the command fails with the sentence and the remedy.
-fn assert_explained(said: &Said) {
+fn assert_explained(said: &RunOutput) {
     assert_eq!(said.code, 1, "{}", said.all());
     let sentence = "web: the service exits with 78: JWT_AUDIENCE is not set";
     assert!(

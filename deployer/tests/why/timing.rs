@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::group::target_group;
 use super::{BUCKET, SPEED};
-use crate::support::{Project, Said, cloud::TestAws};
+use crate::support::{Project, RunOutput, cloud::TestAws};
 use aws_sdk_cloudwatch::types::{Dimension, Metric, MetricDataQuery, MetricStat};
 
 /// Something broken: its name in `stack.yaml`, the cause, and parts of the sentence and of the remedy.
@@ -139,7 +139,7 @@ async fn certain_s(cloud: &TestAws, broken: &Broken<'_>, begun_s: f64) -> Option
 
 /// The part of the output of `why` about a service or function, if its first line has these texts and a line of
 /// `stack.yaml`.
-pub(super) fn about(said: &Said, broken: &Broken) -> Option<Vec<String>> {
+pub(super) fn about(said: &RunOutput, broken: &Broken) -> Option<Vec<String>> {
     let Broken { name, says, .. } = broken;
     let has = |line: &str| says.iter().chain(&["(stack.yaml:"]).all(|it| line.contains(it));
     let is_first = |line: &&str| line.starts_with(&format!("{name}: ")) && has(line);

@@ -16,11 +16,11 @@ use serde::Serialize;
 
 /// A `T` as JSON; in the OpenAPI document the same as [`payload::Json`].
 pub(crate) struct Json<T> {
-    written: Written,
+    written: JsonBody,
     is: PhantomData<fn() -> T>,
 }
 
-enum Written {
+enum JsonBody {
     Whole(Bytes),
     /// Too large to be held in memory: each piece is generated once the client has read the previous one.
     InParts(BoxStream<'static, io::Result<Bytes>>),
@@ -44,12 +44,12 @@ impl<T> Json<T> {
 
     /// Wraps JSON already serialised by [`write()`], whose fields must be those of `T`.
     pub(crate) fn written(json: Bytes) -> Self {
-        Self { written: Written::Whole(json), is: PhantomData }
+        Self { written: JsonBody::Whole(json), is: PhantomData }
     }
 
     /// Sends a value in pieces. An error truncates the answer.
     pub(crate) fn in_parts(parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
-        Self { written: Written::InParts(parts.boxed()), is: PhantomData }
+        Self { written: JsonBody::InParts(parts.boxed()), is: PhantomData }
     }
 }
 
@@ -80,8 +80,8 @@ impl<T> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         let response = Response::builder().header(header::CONTENT_TYPE, "application/json; charset=utf-8");
         match self.written {
-            Written::Whole(json) => response.body(json),
-            Written::InParts(parts) => response.extension(InParts).body(Body::from_bytes_stream(parts)),
+            JsonBody::Whole(json) => response.body(json),
+            JsonBody::InParts(parts) => response.extension(InParts).body(Body::from_bytes_stream(parts)),
         }
     }
 }

@@ -85,7 +85,7 @@ pub(crate) fn has(path: &str) -> bool {
 }
 
 /// The page, ready to be served.
-pub(crate) struct Page {
+pub(crate) struct WebPage {
     /// The content security policy. Pictures are loaded from, and uploaded to, one other origin.
     policy: String,
     /// The script at [`WORKER`], with its constants.
@@ -94,7 +94,7 @@ pub(crate) struct Page {
     packed: Vec<OnceLock<Vec<u8>>>,
 }
 
-impl Page {
+impl WebPage {
     pub(crate) fn new(picture_origin: &str) -> Self {
         let packed = FILES.iter().map(|_| OnceLock::new()).collect();
         Self { policy: policy(picture_origin), worker: worker(), packed }

@@ -12,7 +12,7 @@ use posts::PostId;
 use crate::http::api::Api;
 use crate::http::error::{self, Error};
 use crate::http::open_graph::{Head, Origin};
-use crate::http::page::Page;
+use crate::http::page::WebPage;
 use crate::http::route::Route;
 use crate::storage::row::Post;
 
@@ -68,11 +68,11 @@ impl Permalink {
 /// Answers requests for permalinks, and for addresses at which there is nothing.
 pub(crate) struct Permalinks {
     api: Api,
-    page: Arc<Page>,
+    page: Arc<WebPage>,
 }
 
 impl Permalinks {
-    pub(crate) fn new(api: Api, page: Arc<Page>) -> Self {
+    pub(crate) fn new(api: Api, page: Arc<WebPage>) -> Self {
         Self { api, page }
     }
 

@@ -22,7 +22,7 @@ use crate::http::api::{Api, Config};
 use crate::http::connection::{Paced, Rooms, Silence};
 use crate::http::document::Document;
 use crate::http::layers::{self, Limits};
-use crate::http::page::Page;
+use crate::http::page::WebPage;
 use crate::http::permalinks::Permalinks;
 use crate::http::query;
 use crate::http::ready::Readiness;
@@ -54,7 +54,7 @@ pub fn app(
         readiness: Arc::new(Readiness::default()),
         login: Config::of(&settings.auth),
     };
-    let page = Arc::new(Page::new(&picture_origin));
+    let page = Arc::new(WebPage::new(&picture_origin));
     let permalinks = Arc::new(Permalinks::new(api.clone(), page.clone()));
     let api = OpenApiService::new(api, "Postagram", env!("CARGO_PKG_VERSION"));
     let document = Document::of(api.clone(), &settings.auth);

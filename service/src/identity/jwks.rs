@@ -32,13 +32,13 @@ pub(crate) struct Published {
     url: Uri,
     http: SharedHttpConnector,
     expected: Expected,
-    known: RwLock<Arc<Known>>,
+    known: RwLock<Arc<KnownKeys>>,
     /// Held by the caller that fetches on behalf of all others.
     pace: Mutex<Pace>,
 }
 
 #[derive(Default)]
-struct Known {
+struct KnownKeys {
     keys: Vec<Arc<Key>>,
     since: Option<Instant>,
 }
@@ -73,12 +73,12 @@ impl Published {
         known.find(id, algorithm).ok_or(Error::BadToken("its signature is not by a trusted key"))
     }
 
-    fn known(&self) -> Arc<Known> {
+    fn known(&self) -> Arc<KnownKeys> {
         self.known.read().clone()
     }
 
     /// Fetches the keys, unless they have been fetched since `known` or the rate limit is reached.
-    async fn ask_again(&self, known: &Arc<Known>) -> Result<(), Cause> {
+    async fn ask_again(&self, known: &Arc<KnownKeys>) -> Result<(), Cause> {
         let mut pace = self.pace.lock().await;
         if !Arc::ptr_eq(known, &self.known()) || !pace.allows(Instant::now()) {
             return Ok(());
@@ -86,7 +86,7 @@ impl Published {
         let keys = timeout(PATIENCE, self.ask()).await.unwrap_or_else(|late| Err(late.into()));
         let keys = keys
             .inspect_err(|error| tracing::warn!(cause = %error, url = %self.url, "cannot fetch the keys for tokens"))?;
-        let fresh = Arc::new(Known { keys, since: Some(Instant::now()) });
+        let fresh = Arc::new(KnownKeys { keys, since: Some(Instant::now()) });
         *self.known.write() = fresh;
         Ok(())
     }
@@ -113,7 +113,7 @@ impl Published {
     }
 }
 
-impl Known {
+impl KnownKeys {
     fn is_younger_than(&self, age: Duration) -> bool {
         self.since.is_some_and(|since| since.elapsed() < age)
     }

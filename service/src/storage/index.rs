@@ -3,7 +3,7 @@
 //! A table that fits into one answer is read again for each list. For a larger one the keys are cached, sorted by id,
 //! so that a page of a list costs reading its own rows. One reader at a time refreshes them from the table when they
 //! are old; writes and deletes of this instance are merged immediately. Changes by others appear after the next
-//! refresh: see [`Keys::fresh_for`] and [`Keys::good_for`].
+//! refresh: see [`SortedKeys::fresh_for`] and [`SortedKeys::good_for`].
 //!
 //! For why there is no second index or second row per post, see ARCHITECTURE.md.
 
@@ -26,7 +26,7 @@ use crate::storage::dynamodb::Failed;
 use crate::storage::rows::{Order, Part};
 use crate::storage::scan::Scan;
 
-use keys::{Keys, Stretch};
+use keys::{SortedKeys, Stretch};
 use state::{Change, Read, Reading, State};
 
 /// The most posts cached, the newest ones: 20 bytes each, plus the names of their authors.
@@ -107,7 +107,7 @@ impl Index {
         }
         let index = self.clone();
         let task = tokio::spawn(async move {
-            let read = Keys::read(&index.0.scan, index.0.most).await;
+            let read = SortedKeys::read(&index.0.scan, index.0.most).await;
             index.state().end(read)
         });
         let done = task.map(|ended| {

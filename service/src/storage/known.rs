@@ -17,15 +17,15 @@ const KEPT: NonZeroUsize = NonZeroUsize::new(1000).expect("it is more than none"
 
 /// Their owners, and when they were last seen.
 #[derive(Debug)]
-pub(crate) struct Known(Mutex<LruCache<PostId, (User, Instant)>>);
+pub(crate) struct KnownPosts(Mutex<LruCache<PostId, (User, Instant)>>);
 
-impl Default for Known {
+impl Default for KnownPosts {
     fn default() -> Self {
         Self(Mutex::new(LruCache::new(KEPT)))
     }
 }
 
-impl Known {
+impl KnownPosts {
     /// Whether this user is known to have this post. `false` means unknown.
     pub(crate) fn holds(&self, user: &User, id: PostId) -> bool {
         self.posts().get(&id).is_some_and(|(owner, since)| owner == user && since.elapsed() < GOOD_FOR)
@@ -50,7 +50,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_author_of_a_post_is_cached_for_a_minute() {
-        let (known, id) = (Known::default(), PostId::new());
+        let (known, id) = (KnownPosts::default(), PostId::new());
         let [ada, bob] = ["ada", "bob"].map(|name| User::parse(name).unwrap());
         assert!(!known.holds(&ada, id));
         known.remember(&ada, id);

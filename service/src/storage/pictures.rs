@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::http::error::{Error, caused};
-use crate::storage::sigv4::{Keys, Signer, Use};
+use crate::storage::sigv4::{Signer, SigningKeys, Use};
 
 /// The lifetime of a picture's URL.
 const LIFE: Duration = Duration::from_secs(3600);
@@ -117,7 +117,7 @@ fn presentation(key: &str) -> &'static str {
 /// The URLs for one answer.
 pub(crate) struct Addresses<'a> {
     pictures: &'a Pictures,
-    keys: Arc<Keys>,
+    keys: Arc<SigningKeys>,
     window: SystemTime,
 }
 
@@ -176,7 +176,7 @@ fn window_start(now: SystemTime) -> SystemTime {
 #[derive(Debug)]
 struct Given {
     window: SystemTime,
-    keys: Option<Arc<Keys>>,
+    keys: Option<Arc<SigningKeys>>,
     addresses: LruCache<String, Address>,
 }
 
@@ -187,17 +187,17 @@ impl Default for Given {
 }
 
 impl Given {
-    fn find(&mut self, keys: &Arc<Keys>, window: SystemTime, key: &str) -> Option<Address> {
+    fn find(&mut self, keys: &Arc<SigningKeys>, window: SystemTime, key: &str) -> Option<Address> {
         self.forget_unless(keys, window);
         self.addresses.get(key).cloned()
     }
 
-    fn keep(&mut self, keys: &Arc<Keys>, window: SystemTime, key: &str, address: &Address) {
+    fn keep(&mut self, keys: &Arc<SigningKeys>, window: SystemTime, key: &str, address: &Address) {
         self.forget_unless(keys, window);
         self.addresses.put(key.to_owned(), address.clone());
     }
 
-    fn forget_unless(&mut self, keys: &Arc<Keys>, window: SystemTime) {
+    fn forget_unless(&mut self, keys: &Arc<SigningKeys>, window: SystemTime) {
         let same_keys = self.keys.as_ref().is_some_and(|before| Arc::ptr_eq(before, keys));
         if !same_keys || self.window != window {
             self.addresses.clear();

@@ -75,7 +75,7 @@ impl Serialize for Text<'_> {
 
 /// Rows in one of the formats of DynamoDB's answers.
 #[derive(Debug, Clone)]
-pub(crate) enum Said {
+pub(crate) enum RawRows {
     /// The answer to a query or a scan.
     Page(Bytes),
     /// The answer to `BatchGetItem`.
@@ -84,11 +84,11 @@ pub(crate) enum Said {
     Row(Bytes),
 }
 
-impl Said {
+impl RawRows {
     /// Returns the posts. Rows that are not posts are skipped, so that a stray row cannot break a list.
     pub(crate) fn posts(&self) -> Result<Vec<Post<'_>>, serde_json::Error> {
         let rows = match self {
-            Self::Page(answer) => serde_json::from_str::<Page<Row<'_>>>(text(answer)?)?.items,
+            Self::Page(answer) => serde_json::from_str::<Items<Row<'_>>>(text(answer)?)?.items,
             Self::Batch(answer) => {
                 let Batch { responses } = serde_json::from_str(text(answer)?)?;
                 responses.into_values().flatten().collect()
@@ -108,7 +108,7 @@ impl Said {
 /// AWS's.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Page<T> {
+struct Items<T> {
     items: Vec<T>,
 }
 
@@ -150,7 +150,7 @@ enum Typed<'a> {
 /// Returns the byte range of each post in a page.
 pub(crate) fn places(page: &[u8]) -> Result<Vec<(PostId, Range<usize>)>, serde_json::Error> {
     let page = text(page)?;
-    let Page { items }: Page<&RawValue> = serde_json::from_str(page)?;
+    let Items { items }: Items<&RawValue> = serde_json::from_str(page)?;
     let mut places = Vec::with_capacity(items.len());
     for row in items.iter().map(|item| item.get()) {
         if let Some(post) = serde_json::from_str::<Row<'_>>(row)?.post() {
@@ -163,7 +163,7 @@ pub(crate) fn places(page: &[u8]) -> Result<Vec<(PostId, Range<usize>)>, serde_j
 
 /// Returns the keys of the posts in a page.
 pub(crate) fn keys(page: &[u8]) -> Result<Vec<(PostId, User)>, serde_json::Error> {
-    let Page { items }: Page<Row<'_>> = serde_json::from_str(text(page)?)?;
+    let Items { items }: Items<Row<'_>> = serde_json::from_str(text(page)?)?;
     Ok(items.into_iter().filter_map(Row::post).map(|post| (post.id, post.user)).collect())
 }
 
@@ -186,14 +186,14 @@ fn text(answer: &[u8]) -> Result<&str, serde_json::Error> {
 pub(crate) fn next(answer: &[u8]) -> Result<Option<Value>, serde_json::Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
-    struct Page {
+    struct LastKey {
         last_evaluated_key: Option<Value>,
     }
     // Usually there is none. The name cannot occur like this in a text: quotes in texts are escaped with a backslash.
     if memmem::find(answer, b"\"LastEvaluatedKey\"").is_none() {
         return Ok(None);
     }
-    let Page { last_evaluated_key: key } = serde_json::from_slice(answer)?;
+    let LastKey { last_evaluated_key: key } = serde_json::from_slice(answer)?;
     match key {
         Some(Value::Object(key)) if key.is_empty() => Ok(None),
         Some(Value::Object(key)) => Ok(Some(Value::Object(key))),
@@ -274,12 +274,12 @@ mod tests {
     fn read(row: &Value) -> Option<Value> {
         let answer = json!({ "Count": 1, "Items": [row] }).to_string();
         assert_eq!(next(answer.as_bytes()).unwrap(), None);
-        let said = Said::Page(answer.clone().into());
-        let posts = said.posts().unwrap();
+        let rows = RawRows::Page(answer.clone().into());
+        let posts = rows.posts().unwrap();
         let places = places(answer.as_bytes()).unwrap();
         assert_eq!(places.len(), posts.len());
         for (id, place) in places {
-            let alone = Said::Row(Bytes::from(answer.clone()).slice(place));
+            let alone = RawRows::Row(Bytes::from(answer.clone()).slice(place));
             assert_eq!(alone.posts().unwrap()[0].id, id);
         }
         posts.into_iter().next().map(|Post { id, user, title, body, picture, .. }| {
@@ -318,8 +318,8 @@ mod tests {
         let mut item = item(&post(""));
         let removed = |item: &Value| {
             let answer = json!({ "Items": [item] }).to_string();
-            let said = Said::Page(answer.into());
-            let post = said.posts().unwrap().remove(0);
+            let rows = RawRows::Page(answer.into());
+            let post = rows.posts().unwrap().remove(0);
             post.removed.map(|Removed { key, reason }| json!([key, reason]))
         };
         item[REFUSED] = json!({ "S": "too_large" });
@@ -338,8 +338,8 @@ mod tests {
         let mut is = |size: Value, expected: Option<(u32, u32)>| {
             item[SIZE] = size.clone();
             item[ALT] = json!({ "S": "a \"cat\"" });
-            let said = Said::Page(json!({ "Items": [item] }).to_string().into());
-            let post = said.posts().unwrap().remove(0);
+            let rows = RawRows::Page(json!({ "Items": [item] }).to_string().into());
+            let post = rows.posts().unwrap().remove(0);
             assert_eq!(post.alt.unwrap().read(), "a \"cat\"");
             assert_eq!(post.picture.unwrap().size, expected, "{size}");
         };
@@ -396,15 +396,17 @@ mod tests {
             "<html>",
             "",
         ] {
-            assert!(Said::Page(answer.into()).posts().is_err(), "{answer}");
+            assert!(RawRows::Page(answer.into()).posts().is_err(), "{answer}");
             assert!(keys(answer.as_bytes()).is_err() && places(answer.as_bytes()).is_err(), "{answer}");
         }
         for answer in ["{}", r#"{"Responses":null}"#, r#"{"Responses":{"posts":{}}}"#] {
-            assert!(Said::Batch(answer.into()).posts().is_err(), "{answer}");
+            assert!(RawRows::Batch(answer.into()).posts().is_err(), "{answer}");
             assert!(unprocessed(answer.as_bytes()).is_err(), "{answer}");
         }
-        assert!(Said::Page(r#"{"Items":[]}"#.into()).posts().unwrap().is_empty());
-        assert!(Said::Batch(r#"{"Responses":{"posts":[]},"UnprocessedKeys":{}}"#.into()).posts().unwrap().is_empty());
+        assert!(RawRows::Page(r#"{"Items":[]}"#.into()).posts().unwrap().is_empty());
+        assert!(
+            RawRows::Batch(r#"{"Responses":{"posts":[]},"UnprocessedKeys":{}}"#.into()).posts().unwrap().is_empty()
+        );
         assert_eq!(unprocessed(br#"{"UnprocessedKeys":{}}"#).unwrap(), None);
     }
 

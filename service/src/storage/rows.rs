@@ -19,8 +19,8 @@ use crate::http::error::Error;
 use crate::storage::batch_writes::BatchWrites;
 use crate::storage::dynamodb::{DynamoDb, Failed};
 use crate::storage::index::Index;
-use crate::storage::known::Known;
-use crate::storage::row::{self, Post, Said};
+use crate::storage::known::KnownPosts;
+use crate::storage::row::{self, Post, RawRows};
 use crate::storage::scan::{Scan, go_on};
 use crate::storage::single_flight::SingleFlight;
 
@@ -94,7 +94,7 @@ pub(crate) struct Rows {
     row_bytes: Arc<AtomicUsize>,
     reads: Arc<Semaphore>,
     new: BatchWrites,
-    known: Arc<Known>,
+    known: Arc<KnownPosts>,
 }
 
 impl Rows {
@@ -123,7 +123,11 @@ impl Rows {
             return Ok(self.query(user, part).await?);
         }
         let small = match part.is_the_whole() {
-            true => self.whole().await?.map(|answer| Found { said: vec![Said::Page(answer)], part, end: End::Reached }),
+            true => self.whole().await?.map(|answer| Found {
+                answers: vec![RawRows::Page(answer)],
+                part,
+                end: End::Reached,
+            }),
             false => self.snapshots.run(&(), || self.snapshot()).await?.map(|snapshot| snapshot.part(part)),
         };
         match small {
@@ -134,8 +138,8 @@ impl Rows {
 
     /// Reads one post; there is none if this user does not have it.
     pub(crate) async fn post(&self, user: &User, id: PostId) -> Result<Found, Error> {
-        let said = self.rows(&[(id, user.clone())]).await?;
-        Ok(Found { said, part: Part::default(), end: End::Reached })
+        let answers = self.rows(&[(id, user.clone())]).await?;
+        Ok(Found { answers, part: Part::default(), end: End::Reached })
     }
 
     /// Sets the description of a post's picture, or removes it if it is empty; fails with `NoPost` unless this user has
@@ -265,18 +269,18 @@ impl Rows {
             request["Limit"] = (limit + 1).into();
         }
         let _turn = self.turn().await;
-        let (mut said, mut posts, mut size) = (Vec::new(), 0, 0);
+        let (mut answers, mut posts, mut size) = (Vec::new(), 0, 0);
         for _ in 0..MOST_EMPTY_PAGES {
             let page = self.client.call("Query", &request).await?;
             let more = go_on(&mut request, row::next(&page)?)?;
-            said.push(Said::Page(page));
-            let Some(page) = said.last().filter(|_| more) else {
-                return Ok(Found { said, part, end: End::Reached });
+            answers.push(RawRows::Page(page));
+            let Some(page) = answers.last().filter(|_| more) else {
+                return Ok(Found { answers, part, end: End::Reached });
             };
             (posts, size) = (posts + page.posts()?.len(), size + page.len());
             let wanted = part.limit.filter(|_| size < ENOUGH_BYTES).map_or(1, |limit| limit + 1);
             if posts >= wanted {
-                return Ok(Found { said, part, end: End::Beyond });
+                return Ok(Found { answers, part, end: End::Beyond });
             }
         }
         Err(Failed::Endless)
@@ -285,7 +289,7 @@ impl Rows {
     /// Returns a page of all posts of a large table: keys from the index, then their rows.
     async fn by_index(&self, part: Part) -> Result<Found, Error> {
         let wanted = part.limit.unwrap_or(USUAL);
-        let (mut said, mut rest) = (Vec::new(), part);
+        let (mut answers, mut rest) = (Vec::new(), part);
         let (mut posts, mut asked, mut size) = (0, 0, 0);
         for _ in 0..MOST_CALLS {
             let most = (ENOUGH_BYTES / self.row_bytes.load(Relaxed)).clamp(LEAST_KEYS, MOST_KEYS);
@@ -293,28 +297,28 @@ impl Rows {
             let needed = if asked == posts { wanted - posts } else { LEAST_KEYS.max(wanted - posts) };
             let (keys, more) = self.index.stretch(&rest, most.min(needed)).await?;
             let Some((last, _)) = keys.last() else {
-                return Ok(Found { said, part, end: End::Reached });
+                return Ok(Found { answers, part, end: End::Reached });
             };
             rest.after = Some(*last);
             let rows = self.rows(&keys).await?;
             (posts, asked) = (posts + self.count(&rows, &keys)?, asked + keys.len());
-            let bytes = rows.iter().map(Said::len).sum::<usize>();
+            let bytes = rows.iter().map(RawRows::len).sum::<usize>();
             self.row_bytes.store((bytes / keys.len()).max(1), Relaxed);
             size += bytes;
-            said.extend(rows);
+            answers.extend(rows);
             if !more {
-                return Ok(Found { said, part, end: End::Reached });
+                return Ok(Found { answers, part, end: End::Reached });
             }
             if posts >= wanted || size >= ENOUGH_BYTES {
                 break;
             }
         }
         let end = rest.after.map_or(End::Reached, End::After);
-        Ok(Found { said, part, end })
+        Ok(Found { answers, part, end })
     }
 
     /// Keeps the posts that exist; the index forgets the others.
-    fn count(&self, rows: &[Said], keys: &[(PostId, User)]) -> Result<usize, Failed> {
+    fn count(&self, rows: &[RawRows], keys: &[(PostId, User)]) -> Result<usize, Failed> {
         let mut there = HashSet::with_capacity(keys.len());
         for rows in rows {
             there.extend(rows.posts()?.into_iter().map(|post| (post.id, post.user)));
@@ -326,17 +330,17 @@ impl Rows {
     }
 
     /// Reads these rows, except those that do not exist.
-    async fn rows(&self, keys: &[(PostId, User)]) -> Result<Vec<Said>, Failed> {
+    async fn rows(&self, keys: &[(PostId, User)]) -> Result<Vec<RawRows>, Failed> {
         let _turn = self.turn().await;
         let mut asked = keys.len();
         let keys: Vec<_> = keys.iter().map(|(id, user)| key(user, *id)).collect();
         let mut wanted = json!({ &self.table: { "ConsistentRead": true, "Keys": keys } });
-        let (mut said, mut in_vain) = (Vec::new(), 0);
+        let (mut answers, mut in_vain) = (Vec::new(), 0);
         while in_vain < MOST_ROUNDS {
             let answer = self.client.call("BatchGetItem", &json!({ "RequestItems": wanted })).await?;
             let left = row::unprocessed(&answer)?;
-            said.push(Said::Batch(answer));
-            let Some(left) = left else { return Ok(said) };
+            answers.push(RawRows::Batch(answer));
+            let Some(left) = left else { return Ok(answers) };
             let to_ask = left[&self.table]["Keys"].as_array().map_or(0, Vec::len);
             match to_ask {
                 0 => return Err(Failed::Circle),
@@ -360,7 +364,7 @@ impl Rows {
 
 /// Posts, as ranges of `DynamoDB`'s answer.
 pub(crate) struct Found {
-    said: Vec<Said>,
+    answers: Vec<RawRows>,
     part: Part,
     end: End,
 }
@@ -378,9 +382,9 @@ enum End {
 impl Found {
     /// Returns the posts, and the post after which there are more.
     pub(crate) fn posts(&self) -> Result<(Vec<Post<'_>>, Option<PostId>), Failed> {
-        let Self { said, part, end } = self;
+        let Self { answers, part, end } = self;
         let mut posts = Vec::new();
-        for rows in said {
+        for rows in answers {
             posts.extend(rows.posts()?.into_iter().filter(|post| part.holds(post.id)));
         }
         match part.order {
@@ -400,7 +404,7 @@ impl Found {
 
     /// The size of the answers in bytes.
     pub(crate) fn size(&self) -> usize {
-        self.said.iter().map(Said::len).sum()
+        self.answers.iter().map(RawRows::len).sum()
     }
 }
 
@@ -433,15 +437,15 @@ impl Snapshot {
                 Box::new(self.places[..end].iter().rev())
             }
         };
-        let (mut said, mut size, mut end) = (Vec::new(), 0, End::Reached);
+        let (mut answers, mut size, mut end) = (Vec::new(), 0, End::Reached);
         for (id, place) in places {
-            if said.len() >= part.limit.unwrap_or(usize::MAX) || size >= ENOUGH_BYTES {
-                return Found { said, part, end };
+            if answers.len() >= part.limit.unwrap_or(usize::MAX) || size >= ENOUGH_BYTES {
+                return Found { answers, part, end };
             }
             (size, end) = (size + place.len(), End::After(*id));
-            said.push(Said::Row(self.answer.slice(place.clone())));
+            answers.push(RawRows::Row(self.answer.slice(place.clone())));
         }
-        Found { said, part, end: End::Reached }
+        Found { answers, part, end: End::Reached }
     }
 }
 

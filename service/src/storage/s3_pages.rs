@@ -15,9 +15,9 @@ pub(crate) struct Pages;
 
 /// The token that the page was requested with.
 #[derive(Debug)]
-struct Asked(String);
+struct RequestToken(String);
 
-impl Storable for Asked {
+impl Storable for RequestToken {
     type Storer = StoreReplace<Self>;
 }
 
@@ -34,7 +34,7 @@ impl Intercept for Pages {
     ) -> Result<(), BoxError> {
         let list = context.input().downcast_ref::<ListObjectsV2Input>();
         if let Some(token) = list.and_then(ListObjectsV2Input::continuation_token) {
-            cfg.interceptor_state().store_put(Asked(token.to_owned()));
+            cfg.interceptor_state().store_put(RequestToken(token.to_owned()));
         }
         Ok(())
     }
@@ -49,9 +49,9 @@ impl Intercept for Pages {
         else {
             return Ok(());
         };
-        let asked = cfg.load::<Asked>().map(|Asked(token)| token.as_str());
+        let requested_with = cfg.load::<RequestToken>().map(|RequestToken(token)| token.as_str());
         match page.next_continuation_token().filter(|next| !next.is_empty()) {
-            Some(next) if asked == Some(next) => Err("S3's pages repeat".into()),
+            Some(next) if requested_with == Some(next) => Err("S3's pages repeat".into()),
             None if page.is_truncated() == Some(true) => Err("S3 does not name the next page".into()),
             _ => Ok(()),
         }

@@ -49,12 +49,12 @@ pub(crate) struct Use<'a> {
 pub(crate) struct Signer {
     place: Destination,
     source: SharedCredentialsProvider,
-    keys: RwLock<Option<Arc<Keys>>>,
+    keys: RwLock<Option<Arc<SigningKeys>>>,
 }
 
 /// The parts that all signatures of a day share.
 #[derive(Debug)]
-pub(crate) struct Keys {
+pub(crate) struct SigningKeys {
     credentials: Credentials,
     good_until: SystemTime,
     day: Date,
@@ -67,8 +67,8 @@ impl Signer {
     }
 
     /// Returns today's signing key. One caller renews it while the others wait.
-    pub(crate) async fn keys(&self, now: SystemTime) -> Result<Arc<Keys>, CredentialsError> {
-        let good = |keys: &Option<Arc<Keys>>| keys.clone().filter(|keys| keys.are_good(now));
+    pub(crate) async fn keys(&self, now: SystemTime) -> Result<Arc<SigningKeys>, CredentialsError> {
+        let good = |keys: &Option<Arc<SigningKeys>>| keys.clone().filter(|keys| keys.are_good(now));
         if let Some(keys) = good(&*self.keys.read().await) {
             return Ok(keys);
         }
@@ -76,13 +76,13 @@ impl Signer {
         if let Some(keys) = good(&kept) {
             return Ok(keys);
         }
-        let keys = Arc::new(Keys::new(&self.place, self.source.provide_credentials().await?, now));
+        let keys = Arc::new(SigningKeys::new(&self.place, self.source.provide_credentials().await?, now));
         *kept = Some(keys.clone());
         Ok(keys)
     }
 
     /// Returns the presigned URL of an object for this use.
-    pub(crate) fn address(&self, keys: &Keys, key: &str, purpose: &Use<'_>) -> String {
+    pub(crate) fn address(&self, keys: &SigningKeys, key: &str, purpose: &Use<'_>) -> String {
         keys.sign(&self.place, key, purpose)
     }
 
@@ -95,7 +95,7 @@ impl Signer {
     /// Returns the headers that sign a POST to the destination with this body and these headers.
     pub(crate) fn headers(
         &self,
-        keys: &Keys,
+        keys: &SigningKeys,
         now: SystemTime,
         content_type: &str,
         target: &str,
@@ -125,7 +125,7 @@ impl Signer {
     }
 }
 
-impl Keys {
+impl SigningKeys {
     fn new(place: &Destination, credentials: Credentials, now: SystemTime) -> Self {
         let good_until = credentials.expiry().unwrap_or(now + KEPT);
         let key = generate_signing_key(credentials.secret_access_key(), now, &place.region, &place.service);
@@ -255,7 +255,7 @@ mod tests {
         let life = Duration::from_secs(86_400);
         let read = Use { method: "GET", query: &[], content_type: None, from, life };
         assert_eq!(
-            Keys::new(&place, credentials, from).sign(&place, "test.txt", &read),
+            SigningKeys::new(&place, credentials, from).sign(&place, "test.txt", &read),
             "https://examplebucket.s3.amazonaws.com/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256\
              &X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request\
              &X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host\

@@ -12,11 +12,11 @@ use parking_lot::{Mutex, MutexGuard};
 /// Guarantees: no caller gets an answer whose computation started before its call, so a read after a write sees the
 /// write. If the computing caller is dropped halfway, another one takes over.
 #[derive(Debug)]
-pub(crate) struct SingleFlight<Q, A>(Mutex<HashMap<Q, Asked<A>>>);
+pub(crate) struct SingleFlight<Q, A>(Mutex<HashMap<Q, Flight<A>>>);
 
 #[derive(Debug)]
-struct Asked<A> {
-    by: usize,
+struct Flight<A> {
+    callers: usize,
     answers: Arc<Answers<A>>,
 }
 
@@ -50,7 +50,7 @@ impl<Q: Hash + Eq + Clone, A: Clone> SingleFlight<Q, A> {
         answer
     }
 
-    fn asked(&self) -> MutexGuard<'_, HashMap<Q, Asked<A>>> {
+    fn flights(&self) -> MutexGuard<'_, HashMap<Q, Flight<A>>> {
         self.0.lock()
     }
 }
@@ -64,28 +64,31 @@ struct Asking<'a, Q: Hash + Eq + Clone, A: Clone> {
 
 impl<'a, Q: Hash + Eq + Clone, A: Clone> Asking<'a, Q, A> {
     fn begin(all: &'a SingleFlight<Q, A>, question: &'a Q) -> Self {
-        let mut questions = all.asked();
-        let asked = questions.entry(question.clone()).or_insert_with(Asked::unshared);
-        asked.by += 1;
-        Self { all, question, answers: asked.answers.clone() }
+        let mut flights = all.flights();
+        let flight = flights.entry(question.clone()).or_insert_with(Flight::unshared);
+        flight.callers += 1;
+        Self { all, question, answers: flight.answers.clone() }
     }
 }
 
 impl<Q: Hash + Eq + Clone, A: Clone> Drop for Asking<'_, Q, A> {
     fn drop(&mut self) {
-        let mut questions = self.all.asked();
-        if let Some(asked) = questions.get_mut(self.question) {
-            asked.by -= 1;
-            if asked.by == 0 {
-                questions.remove(self.question);
+        let mut flights = self.all.flights();
+        if let Some(flight) = flights.get_mut(self.question) {
+            flight.callers -= 1;
+            if flight.callers == 0 {
+                flights.remove(self.question);
             }
         }
     }
 }
 
-impl<A> Asked<A> {
+impl<A> Flight<A> {
     fn unshared() -> Self {
-        Self { by: 0, answers: Arc::new(Answers { begun: AtomicU64::new(0), newest: tokio::sync::Mutex::new(None) }) }
+        Self {
+            callers: 0,
+            answers: Arc::new(Answers { begun: AtomicU64::new(0), newest: tokio::sync::Mutex::new(None) }),
+        }
     }
 }
 
@@ -146,7 +149,7 @@ mod tests {
         let_all_go_as_far_as_they_can().await;
         slow.done.notify_one();
         assert_eq!(latest.await.unwrap(), 3, "it was asked when the second had begun");
-        assert!(slow.single_flight.asked().is_empty(), "nothing is kept");
+        assert!(slow.single_flight.flights().is_empty(), "nothing is kept");
     }
 
     #[tokio::test]
@@ -176,6 +179,6 @@ mod tests {
         let_all_go_as_far_as_they_can().await;
         left.abort();
         assert_eq!(waits.await.unwrap(), 7);
-        assert!(single_flight.asked().is_empty());
+        assert!(single_flight.flights().is_empty());
     }
 }

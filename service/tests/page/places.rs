@@ -268,7 +268,7 @@ async fn swipe(page: &Browser, x: i32, y: i32) {
     let finger = json!({ "type": "pointer", "id": "finger", "parameters": { "pointerType": "touch" }, "actions": [
         at(0, 0), { "type": "pointerDown", "button": 0 }, at(x, y), { "type": "pointerUp", "button": 0 },
     ] });
-    page.tell("actions", json!({ "actions": [finger] })).await;
+    page.send_command("actions", json!({ "actions": [finger] })).await;
 }
 
 in_both_browsers!(a_post_is_shared_by_the_device_or_by_its_address, shares);

@@ -14,8 +14,8 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::http::Trust;
 use super::pace::Rates;
-use super::{Access, Local, endpoints, http, pace};
-use crate::cloud::sign_in::{Area, Environment, Profiles, Provider, Source, Trouble, selected};
+use super::{ConnectOptions, Local, endpoints, http, pace};
+use crate::cloud::sign_in::{Area, CredentialSource, Environment, Profiles, Provider, Trouble, selected};
 
 /// Without these, a call whose answer is lost would wait forever: the SDK sets no such timeout itself (docs/aws.md
 /// §2.2).
@@ -26,17 +26,17 @@ pub(super) fn timeouts(answer_within: Duration) -> TimeoutConfig {
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// The SDK configuration for our local AWS, independent of the user's AWS configuration.
-pub(super) fn local_configuration(access: &Access, local: &Local, rates: &Rates) -> SdkConfig {
+pub(super) fn local_configuration(options: &ConnectOptions, local: &Local, rates: &Rates) -> SdkConfig {
     let Local { endpoint, access_key, secret_key } = local;
     let credentials = Credentials::new(access_key, secret_key, None, None, "deployer --local");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(access.region.clone()))
+        .region(Region::new(options.region.clone()))
         .endpoint_url(endpoint)
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .timeout_config(timeouts(access.answer_within))
+        .timeout_config(timeouts(options.answer_within))
         .retry_config(retries(true))
-        .http_client(paced(http::client(Trust::default()), rates, access.paced))
+        .http_client(paced(http::client(Trust::default()), rates, options.paced))
         .sleep_impl(TokioSleep::new())
         .time_source(SystemTimeSource::new())
         .build()
@@ -44,32 +44,32 @@ pub(super) fn local_configuration(access: &Access, local: &Local, rates: &Rates)
 
 /// The SDK configuration for AWS, or an endpoint in its place: the user's AWS configuration, validated first.
 pub(super) async fn configuration(
-    access: &Access,
+    options: &ConnectOptions,
     rates: &Rates,
 ) -> Result<(SdkConfig, Arc<Provider>, Trust), Trouble> {
     let environment = Environment::of_this_process()?;
-    let flag = access.profile.as_deref();
+    let flag = options.profile.as_deref();
     let (name, _) = selected(&environment, flag);
     let (profiles, unusable) = match Profiles::read(&environment, name).await {
         Ok(profiles) => (profiles, None),
         Err(trouble) if trouble.area == Area::Settings => return Err(trouble),
         Err(trouble) => (Profiles::none(), Some(trouble)),
     };
-    let source = match (Source::find(&environment, &profiles, flag), unusable) {
+    let source = match (CredentialSource::find(&environment, &profiles, flag), unusable) {
         // Keys in environment variables need no file.
-        (Ok(source @ Source::Environment { .. }), _) | (Ok(source), None) => source,
+        (Ok(source @ CredentialSource::Environment { .. }), _) | (Ok(source), None) => source,
         (_, Some(trouble)) | (Err(trouble), None) => return Err(trouble),
     };
     let bundle = profiles.get(name).and_then(|profile| profile.get("ca_bundle"));
     let trust = Trust::new(&environment, bundle);
     let http = http::client(trust.clone());
-    let provider = Arc::new(Provider::new(source, &profiles, name, &access.region, &http));
+    let provider = Arc::new(Provider::new(source, &profiles, name, &options.region, &http));
     let patience = provider.patience() + Duration::from_secs(1);
     let config = aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new(access.region.clone()))
+        .region(Region::new(options.region.clone()))
         .profile_name(name)
         .profile_files(profiles.for_sdk())
-        .timeout_config(timeouts(access.answer_within))
+        .timeout_config(timeouts(options.answer_within))
         // Checked before loading: the SDK panics on an unknown mode.
         .retry_config(retries(false))
         .http_client(http.clone())
@@ -81,7 +81,7 @@ pub(super) async fn configuration(
     // Rate limits protect the shared AWS; a cloud on this machine serves only us.
     let is_here = config.endpoint_url().is_some_and(is_on_this_machine);
     let config = config.into_builder().retry_config(retries(is_here));
-    let config = config.http_client(paced(http, rates, access.paced || !is_here)).build();
+    let config = config.http_client(paced(http, rates, options.paced || !is_here)).build();
     Ok((config, provider, trust))
 }
 

@@ -14,7 +14,7 @@ use crate::engine::Fault;
 const MOST_PAGES: usize = 5_000;
 
 /// One page of a list.
-pub trait Page {
+pub trait ListPage {
     /// The type of an entry.
     type Item;
     /// Splits the page into its entries and the token of the next page.
@@ -24,7 +24,7 @@ pub trait Page {
 /// One row for each list: the page's type, its entries and the next token.
 macro_rules! pages {
     ($($service:ident::$operation:ident::$output:ident { $items:ident: $item:ty, $token:ident })*) => {$(
-        impl Page for $service::operation::$operation::$output {
+        impl ListPage for $service::operation::$operation::$output {
             type Item = $item;
             fn into_parts(self) -> (Vec<$item>, Option<String>) {
                 // Some services always return a list, others omit an empty one.
@@ -103,7 +103,7 @@ pages! {
 }
 
 /// Reads a whole list.
-pub async fn items<P: Page, E>(
+pub async fn items<P: ListPage, E>(
     pages: PaginationStream<Result<P, SdkError<E, HttpResponse>>>,
 ) -> Result<Vec<P::Item>, Fault>
 where
@@ -120,43 +120,43 @@ where
 /// The pages of a list, in order.
 pub struct Pages<P, E> {
     pages: PaginationStream<Result<P, SdkError<E, HttpResponse>>>,
-    progress: Progress,
+    position: ListPosition,
 }
 
-impl<P: Page, E> Pages<P, E>
+impl<P: ListPage, E> Pages<P, E>
 where
     Fault: From<SdkError<E, HttpResponse>>,
 {
     /// Requests pages with a paginator.
     pub fn of(pages: PaginationStream<Result<P, SdkError<E, HttpResponse>>>) -> Self {
         let output = type_name::<P>().rsplit("::").next().unwrap_or_default();
-        Pages { pages, progress: Progress::of(output.strip_suffix("Output").unwrap_or(output)) }
+        Pages { pages, position: ListPosition::of(output.strip_suffix("Output").unwrap_or(output)) }
     }
 
     /// Returns the entries of the next page; `None` after the last one.
     pub async fn next(&mut self) -> Result<Option<Vec<P::Item>>, Fault> {
         let Some(page) = self.pages.next().await else {
             // The SDK has stopped although there is a token: it repeated the previous one.
-            return self.progress.token.take().map_or(Ok(None), |token| Err(self.progress.stuck(&token)));
+            return self.position.token.take().map_or(Ok(None), |token| Err(self.position.stuck(&token)));
         };
         let (items, token) = page?.into_parts();
-        self.progress.token = token.filter(|token| !token.is_empty());
-        self.progress.count()?;
+        self.position.token = token.filter(|token| !token.is_empty());
+        self.position.count()?;
         Ok(Some(items))
     }
 }
 
 /// The position in a list, also for lists that are read without a paginator.
-pub struct Progress {
+pub struct ListPosition {
     operation: &'static str,
     token: Option<String>,
     pages: usize,
 }
 
-impl Progress {
+impl ListPosition {
     /// At the beginning of this operation's list.
     pub fn of(operation: &'static str) -> Self {
-        Progress { operation, token: None, pages: 0 }
+        ListPosition { operation, token: None, pages: 0 }
     }
 
     /// Takes the token of the last page and returns the token to request the next page with; `None` at the end of the
@@ -227,10 +227,10 @@ mod tests {
         let fault = items(list(["a", "b", "b"].map(String::from).into_iter())).await.unwrap_err();
         assert_eq!((fault.operation.as_str(), fault.code.as_str()), ("ListTables", "BrokenList"));
         assert_eq!(fault.message, r#"the list does not advance: page 3 repeats the token "b""#);
-        let mut progress = Progress::of("ListTagsOfResource");
-        assert_eq!(progress.advance(Some("a".into())).unwrap().as_deref(), Some("a"));
-        assert!(progress.advance(Some("a".into())).is_err());
-        assert_eq!(Progress::of("ListTagsOfResource").advance(Some(String::new())).unwrap(), None);
+        let mut position = ListPosition::of("ListTagsOfResource");
+        assert_eq!(position.advance(Some("a".into())).unwrap().as_deref(), Some("a"));
+        assert!(position.advance(Some("a".into())).is_err());
+        assert_eq!(ListPosition::of("ListTagsOfResource").advance(Some(String::new())).unwrap(), None);
     }
 
     #[tokio::test]

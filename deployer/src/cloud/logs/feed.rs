@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use aws_sdk_cloudwatchlogs::operation::filter_log_events::{FilterLogEventsError, FilterLogEventsOutput};
 use aws_sdk_cloudwatchlogs::types::FilteredLogEvent;
 
-use super::{Found, Line, LogPlace};
+use super::{Found, LogLine, LogPlace};
 use crate::{
     cloud::aws::{Aws, Pages},
     engine::Fault,
@@ -14,7 +14,7 @@ use crate::{
 /// The lines that are still to be returned.
 pub struct Feed {
     place: usize,
-    ready: VecDeque<Line>,
+    ready: VecDeque<LogLine>,
     pages: Option<Pages<FilterLogEventsOutput, FilterLogEventsError>>,
 }
 
@@ -29,8 +29,8 @@ impl Feed {
     }
 
     /// These lines.
-    pub fn of_lines(place: usize, mut lines: Vec<Line>) -> Feed {
-        lines.sort_by_key(Line::rank);
+    pub fn of_lines(place: usize, mut lines: Vec<LogLine>) -> Feed {
+        lines.sort_by_key(LogLine::rank);
         Feed { place, ready: lines.into(), pages: None }
     }
 
@@ -63,17 +63,17 @@ impl Feed {
 
     /// The next line's rank.
     pub fn rank(&self) -> Option<i64> {
-        self.ready.front().map(Line::rank)
+        self.ready.front().map(LogLine::rank)
     }
 
     /// Returns the next line.
-    pub fn take(&mut self) -> Option<Line> {
+    pub fn take(&mut self) -> Option<LogLine> {
         self.ready.pop_front()
     }
 }
 
-fn line(place: usize, event: FilteredLogEvent) -> Line {
-    Line {
+fn line(place: usize, event: FilteredLogEvent) -> LogLine {
+    LogLine {
         at_ms: event.timestamp().unwrap_or_default(),
         place,
         stream: event.log_stream_name().unwrap_or_default().to_owned(),

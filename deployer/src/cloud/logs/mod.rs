@@ -17,7 +17,7 @@ use super::why::Reports;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPlace {
     /// Which of the two it is.
-    pub kind: Kind,
+    pub kind: LogKind,
     /// Its name in `stack.yaml`.
     pub name: String,
     /// Its log group.
@@ -28,19 +28,19 @@ pub struct LogPlace {
 
 /// The kind of a log source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum LogKind {
     /// Each log stream is an instance.
     Service,
     /// Each log stream is a process of a function.
     Function,
 }
 
-impl Kind {
+impl LogKind {
     /// Its name in JSON.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Service => "service",
-            Kind::Function => "function",
+            LogKind::Service => "service",
+            LogKind::Function => "function",
         }
     }
 }
@@ -56,7 +56,7 @@ pub enum Found {
 
 /// A line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct LogLine {
     /// When it was written, in milliseconds since 1970.
     pub at_ms: i64,
     /// The position of its service or function in the list that is read.
@@ -69,7 +69,7 @@ pub struct Line {
     pub text: String,
 }
 
-impl Line {
+impl LogLine {
     /// The order in which lines are returned. The time of a reported line has no fraction of a second: it comes after
     /// the logged lines of the same second, one of which may be the same line.
     fn rank(&self) -> i64 {

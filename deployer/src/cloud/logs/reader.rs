@@ -7,7 +7,7 @@ use std::{
 
 use futures::future::join_all;
 
-use super::{Found, Line, LogPlace, feed::Feed, reports, union::Union};
+use super::{Found, LogLine, LogPlace, feed::Feed, reports, union::Union};
 use crate::{
     cloud::{
         aws::Aws,
@@ -40,8 +40,8 @@ pub struct Reader<'a> {
 /// A place, and how far it has been read.
 struct Watched {
     place: LogPlace,
-    log: Access,
-    reports: Access,
+    log: SourceState,
+    reports: SourceState,
     newest_ms: i64,
     /// The ids of the last lines, and the same in order, with their times.
     ids: HashSet<String>,
@@ -52,18 +52,18 @@ struct Watched {
 
 /// Whether a source can be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
+enum SourceState {
     Open,
     /// The last read failed, which has been reported; the next one may succeed.
     Failing,
     Denied,
 }
 
-impl Access {
+impl SourceState {
     /// Records a failed read. Returns whether to report it.
     fn fails(&mut self, fault: &Fault) -> bool {
         let before = *self;
-        *self = if is_denied(fault) { Access::Denied } else { Access::Failing };
+        *self = if is_denied(fault) { SourceState::Denied } else { SourceState::Failing };
         before != *self
     }
 }
@@ -82,8 +82,9 @@ impl<'a> Reader<'a> {
 
     /// Whether every source is denied.
     pub fn is_denied(&self) -> bool {
-        let is_denied =
-            |it: &Watched| it.log == Access::Denied && (it.place.reports.is_none() || it.reports == Access::Denied);
+        let is_denied = |it: &Watched| {
+            it.log == SourceState::Denied && (it.place.reports.is_none() || it.reports == SourceState::Denied)
+        };
         self.places.iter().all(is_denied)
     }
 
@@ -93,11 +94,11 @@ impl<'a> Reader<'a> {
     /// Errors: the credentials are refused.
     pub async fn round(
         &mut self,
-        mut each: impl FnMut(&LogPlace, &Line) -> ControlFlow<()>,
+        mut each: impl FnMut(&LogPlace, &LogLine) -> ControlFlow<()>,
         mut fails: impl FnMut(String),
     ) -> Result<ControlFlow<()>, Fault> {
         let mut feeds = self.reports(&mut fails).await?;
-        for (at, it) in self.places.iter().enumerate().filter(|(_, it)| it.log != Access::Denied) {
+        for (at, it) in self.places.iter().enumerate().filter(|(_, it)| it.log != SourceState::Denied) {
             let late_ms = if self.is_thorough() { LATEST_MS } else { LATE_MS };
             feeds.push(Feed::of_log(self.aws, at, &it.place, it.start(self.since_ms, late_ms)));
         }
@@ -133,7 +134,7 @@ impl<'a> Reader<'a> {
             return Ok(Vec::new());
         }
         let since_s = self.since_ms.div_euclid(1000);
-        let open = self.places.iter().enumerate().filter(|(_, it)| it.reports != Access::Denied);
+        let open = self.places.iter().enumerate().filter(|(_, it)| it.reports != SourceState::Denied);
         let open: Vec<(usize, Reports)> = open.filter_map(|(at, it)| Some((at, it.place.reports.clone()?))).collect();
         let (aws, places) = (self.aws, &self.places);
         let read = async |(at, place): (usize, Reports)| {
@@ -145,7 +146,7 @@ impl<'a> Reader<'a> {
             let it = &mut self.places[at];
             match read {
                 Ok(all) => {
-                    it.reports = Access::Open;
+                    it.reports = SourceState::Open;
                     let written = all.iter().map(|it| (it.at_s, it.instance.clone(), it.stage.clone()));
                     it.written.extend(written);
                     let new = all.iter().flat_map(|report| reports::lines(at, report, self.since_ms));
@@ -179,8 +180,8 @@ impl Watched {
     fn of(place: LogPlace) -> Watched {
         Watched {
             place,
-            log: Access::Open,
-            reports: Access::Open,
+            log: SourceState::Open,
+            reports: SourceState::Open,
             newest_ms: 0,
             ids: HashSet::new(),
             recent: VecDeque::new(),
@@ -194,9 +195,9 @@ impl Watched {
     }
 
     /// Remembers a line of the log. Returns whether it is new.
-    fn notes(&mut self, line: &Line) -> bool {
+    fn notes(&mut self, line: &LogLine) -> bool {
         let Found::Log(id) = &line.found else { return true };
-        self.log = Access::Open;
+        self.log = SourceState::Open;
         self.newest_ms = self.newest_ms.max(line.at_ms);
         let is_new = self.ids.insert(id.clone());
         if is_new {
@@ -214,15 +215,15 @@ impl Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloud::logs::Kind;
+    use crate::cloud::logs::LogKind;
 
     #[test]
     fn a_line_is_new_once_even_if_it_is_ten_minutes_late() {
         let (name, log_group) = ("web".to_owned(), "/deployer/app/web".to_owned());
-        let mut watched = Watched::of(LogPlace { kind: Kind::Service, name, log_group, reports: None });
+        let mut watched = Watched::of(LogPlace { kind: LogKind::Service, name, log_group, reports: None });
         let line = |at_ms: i64, id: &str| {
             let (stream, text) = ("i-1".to_owned(), String::new());
-            Line { at_ms, place: 0, stream, found: Found::Log(id.into()), text }
+            LogLine { at_ms, place: 0, stream, found: Found::Log(id.into()), text }
         };
         assert_eq!(watched.start(1_000, LATEST_MS), 1_000);
         assert!(watched.notes(&line(400_000, "a")) && watched.notes(&line(1_000_000, "b")));

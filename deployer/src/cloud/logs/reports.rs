@@ -1,6 +1,6 @@
 //! The lines of the reports that instances write when they boot and when their service exits.
 
-use super::{Found, Line};
+use super::{Found, LogLine};
 use crate::cloud::why::report::Report;
 
 /// The most reports read at once: an instance writes one for each of three stages.
@@ -10,10 +10,10 @@ pub const MOST: usize = 150;
 const LEFT_OUT: &[&str] = &["stage", "port"];
 
 /// The lines of a report from a time on: its facts, and the journal's last lines.
-pub fn lines(place: usize, report: &Report, since_ms: i64) -> Vec<Line> {
+pub fn lines(place: usize, report: &Report, since_ms: i64) -> Vec<LogLine> {
     // A later report of the same stage replaces it.
     let document = format!("{} {}", report.stage, report.at_s);
-    let line = |at_s: i64, text: String| Line {
+    let line = |at_s: i64, text: String| LogLine {
         at_ms: at_s.saturating_mul(1000),
         place,
         stream: report.instance.clone(),

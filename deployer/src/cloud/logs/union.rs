@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
-use super::{Found, Line};
+use super::{Found, LogLine};
 
 /// How many different lines are remembered. A report has the last hundred lines of an instance.
 const REMEMBERED: usize = 10_000;
@@ -29,7 +29,7 @@ struct Occurrences {
 
 impl Union {
     /// Whether a line is new. Equal lines of the same second are distinguished by their ordinal.
-    pub fn admits(&mut self, line: &Line) -> bool {
+    pub fn admits(&mut self, line: &LogLine) -> bool {
         let document = line.found.document();
         let key = key(line);
         let occurrences = self.lines.entry(key).or_insert_with(|| {
@@ -55,7 +55,7 @@ impl Union {
 
 /// Identifies a line by its instance, its text and the second of its time: reports have no fractions. They come from
 /// `journalctl`, which prints no colours, and eight spaces for a tab (docs/aws.md §8.5).
-fn key(line: &Line) -> u64 {
+fn key(line: &LogLine) -> u64 {
     let mut hasher = DefaultHasher::new();
     let plain = console::strip_ansi_codes(&line.text).replace('\t', "        ");
     (line.place, &line.stream, line.at_ms.div_euclid(1000), plain.trim_end()).hash(&mut hasher);
@@ -76,8 +76,8 @@ impl Found {
 mod tests {
     use super::*;
 
-    fn line(at_ms: i64, found: Found, text: &str) -> Line {
-        Line { at_ms, place: 0, stream: "i-1".into(), found, text: text.into() }
+    fn line(at_ms: i64, found: Found, text: &str) -> LogLine {
+        LogLine { at_ms, place: 0, stream: "i-1".into(), found, text: text.into() }
     }
 
     #[test]

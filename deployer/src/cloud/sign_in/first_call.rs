@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkErro
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::time::Instant;
 
-use super::{Source, Trouble, chain, provider::ANSWER_WITHIN, source::REACH};
+use super::{CredentialSource, Trouble, chain, provider::ANSWER_WITHIN, source::REACH};
 use crate::{
     cloud::{aws::Aws, remedies, site::Site},
     engine::Fault,
@@ -49,7 +49,7 @@ pub async fn identify(aws: &Aws) -> Result<Site, Failure> {
     .await
 }
 
-async fn first_answer(aws: &Aws, source: &Source) -> Result<Site, Failure> {
+async fn first_answer(aws: &Aws, source: &CredentialSource) -> Result<Site, Failure> {
     let begun = Instant::now();
     let mut rest = first_rest(aws);
     let (mut attempts, mut last) = (1, None);
@@ -126,7 +126,7 @@ fn is_final(refusal: &Refusal) -> bool {
     }
 }
 
-fn site(aws: &Aws, source: &Source, identity: &GetCallerIdentityOutput) -> Result<Site, Failure> {
+fn site(aws: &Aws, source: &CredentialSource, identity: &GetCallerIdentityOutput) -> Result<Site, Failure> {
     match (identity.account(), identity.arn()) {
         (Some(account), Some(arn)) if account.len() == 12 && account.chars().all(|c| c.is_ascii_digit()) => {
             let is_emulated = aws.endpoint.is_some();
@@ -148,7 +148,7 @@ fn proxy() -> Option<&'static str> {
     names.into_iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
-fn unanswered(aws: &Aws, source: &Source, cause: &str) -> Trouble {
+fn unanswered(aws: &Aws, source: &CredentialSource, cause: &str) -> Trouble {
     let server = server(aws);
     match (&aws.sts_endpoint, proxy()) {
         (Some(_), _) => source.failed(
@@ -163,7 +163,7 @@ fn unanswered(aws: &Aws, source: &Source, cause: &str) -> Trouble {
     }
 }
 
-fn explained(aws: &Aws, source: &Source, refusal: Refusal) -> Failure {
+fn explained(aws: &Aws, source: &CredentialSource, refusal: Refusal) -> Failure {
     if let Some(trouble) = Trouble::behind(&refusal) {
         return trouble.clone().into();
     }
@@ -188,7 +188,7 @@ fn explained(aws: &Aws, source: &Source, refusal: Refusal) -> Failure {
     }
 }
 
-fn refused(aws: &Aws, source: &Source, fault: &Fault) -> Trouble {
+fn refused(aws: &Aws, source: &CredentialSource, fault: &Fault) -> Trouble {
     let plain = source.refused(fault);
     let about_time = ["expired", "not yet current", "too skewed", "earlier than", "later than"];
     match &*fault.code {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aws_config::profile::{Profile, ProfileSet};
-use aws_runtime::env_config::file::{EnvConfigFileKind as Kind, EnvConfigFiles};
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_types::os_shim_internal::{Env, Fs};
 
 use super::{Environment, Trouble, environment::check_profile};
@@ -21,7 +21,7 @@ pub struct Profiles {
 
 #[derive(Debug)]
 struct File {
-    kind: Kind,
+    kind: EnvConfigFileKind,
     path: PathBuf,
     text: String,
 }
@@ -35,8 +35,8 @@ impl Profiles {
     /// Errors: a file that cannot be read or parsed, with the line.
     pub async fn read(environment: &Environment, selected: &str) -> Result<Profiles, Trouble> {
         let places = [
-            (Kind::Config, "AWS_CONFIG_FILE", ".aws/config"),
-            (Kind::Credentials, "AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"),
+            (EnvConfigFileKind::Config, "AWS_CONFIG_FILE", ".aws/config"),
+            (EnvConfigFileKind::Credentials, "AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"),
         ];
         let mut files = Vec::new();
         for (kind, variable, usual) in places {
@@ -87,7 +87,7 @@ impl Profiles {
 
     /// The file of this kind, for messages.
     pub fn credentials_file(&self) -> String {
-        let file = self.files.iter().find(|file| matches!(file.kind, Kind::Credentials));
+        let file = self.files.iter().find(|file| matches!(file.kind, EnvConfigFileKind::Credentials));
         file.map_or("~/.aws/credentials".into(), |file| file.path.display().to_string())
     }
 
@@ -96,7 +96,7 @@ impl Profiles {
     pub fn unseen(&self, name: &str) -> Option<String> {
         self.files.iter().find_map(|file| {
             let (seen, written) = match file.kind {
-                Kind::Config => (format!("[profile {name}]"), format!("[{name}]")),
+                EnvConfigFileKind::Config => (format!("[profile {name}]"), format!("[{name}]")),
                 _ => (format!("[{name}]"), format!("[profile {name}]")),
             };
             let is_there = file.text.lines().any(|line| line.trim() == written);
@@ -130,7 +130,7 @@ fn unreadable(error: &FileError, variable: &str) -> Trouble {
 }
 
 fn of(files: &[File]) -> EnvConfigFiles {
-    let none = EnvConfigFiles::builder().with_contents(Kind::Config, "");
+    let none = EnvConfigFiles::builder().with_contents(EnvConfigFileKind::Config, "");
     files.iter().fold(none, |all, file| all.with_contents(file.kind, file.text.as_str())).build()
 }
 

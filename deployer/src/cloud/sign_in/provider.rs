@@ -22,7 +22,7 @@ use aws_smithy_runtime_api::client::{http::SharedHttpClient, orchestrator::HttpR
 use aws_smithy_types::{DateTime, date_time::Format, error::metadata::ProvideErrorMetadata};
 use parking_lot::Mutex;
 
-use super::{Profiles, Source, Trouble, chain};
+use super::{CredentialSource, Profiles, Trouble, chain};
 use crate::engine::Fault;
 
 /// How long servers may take.
@@ -35,7 +35,7 @@ const PERSON_WITHIN: Duration = Duration::from_secs(60);
 /// The credentials of one source.
 #[derive(Debug)]
 pub struct Provider {
-    source: Source,
+    source: CredentialSource,
     inner: SharedCredentialsProvider,
     /// Fetched before the first call and passed to it, so that a command that prompts for a code runs only once.
     first: Mutex<Option<Credentials>>,
@@ -44,16 +44,24 @@ pub struct Provider {
 
 impl Provider {
     /// A provider for a source in these profiles. Calls go out through `http`.
-    pub fn new(source: Source, profiles: &Profiles, name: &str, region: &str, http: &SharedHttpClient) -> Provider {
+    pub fn new(
+        source: CredentialSource,
+        profiles: &Profiles,
+        name: &str,
+        region: &str,
+        http: &SharedHttpClient,
+    ) -> Provider {
         let inner = match &source {
-            Source::Environment { .. } => SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()),
+            CredentialSource::Environment { .. } => {
+                SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new())
+            }
             _ => asking(&source, profiles, name, region, http),
         };
         Provider { source, inner, first: Mutex::default(), expires: Mutex::default() }
     }
 
     /// The source.
-    pub fn source(&self) -> &Source {
+    pub fn source(&self) -> &CredentialSource {
         &self.source
     }
 
@@ -68,7 +76,7 @@ impl Provider {
     /// When the keys in environment variables expire, if a variable has the time. The AWS CLI sets it when it exports
     /// them.
     fn announced(&self) -> Option<SystemTime> {
-        let Source::Environment { temporary: true } = self.source else { return None };
+        let CredentialSource::Environment { temporary: true } = self.source else { return None };
         let end = std::env::var("AWS_CREDENTIAL_EXPIRATION").ok()?;
         DateTime::from_str(end.trim(), Format::DateTimeWithOffset).ok()?.try_into().ok()
     }
@@ -134,7 +142,7 @@ impl ProvideCredentials for Provider {
 
 /// The SDK's provider for a source that has to be contacted.
 fn asking(
-    source: &Source,
+    source: &CredentialSource,
     profiles: &Profiles,
     name: &str,
     region: &str,
@@ -142,13 +150,13 @@ fn asking(
 ) -> SharedCredentialsProvider {
     let config = provider_config(region, http);
     match source {
-        Source::Container(_) => {
+        CredentialSource::Container(_) => {
             SharedCredentialsProvider::new(EcsCredentialsProvider::builder().configure(&config).build())
         }
-        Source::WebIdentity { .. } => {
+        CredentialSource::WebIdentity { .. } => {
             SharedCredentialsProvider::new(WebIdentityTokenCredentialsProvider::builder().configure(&config).build())
         }
-        Source::Instance { address, .. } => {
+        CredentialSource::Instance { address, .. } => {
             let client = imds::Client::builder().configure(&config).max_attempts(2);
             let client = match address.as_deref().map(|address| client.clone().endpoint(address)) {
                 Some(Ok(client)) => client,
@@ -159,7 +167,7 @@ fn asking(
                 ImdsCredentialsProvider::builder().configure(&config).imds_client(client.build()).build(),
             )
         }
-        Source::Profile(_) | Source::Environment { .. } => SharedCredentialsProvider::new(
+        CredentialSource::Profile(_) | CredentialSource::Environment { .. } => SharedCredentialsProvider::new(
             #[allow(deprecated)] // an alias of a type that is not
             ProfileFileCredentialsProvider::builder()
                 .configure(&config)
@@ -183,12 +191,12 @@ fn provider_config(region: &str, http: &SharedHttpClient) -> ProviderConfig {
 /// The error from AWS STS, if it refused.
 fn refusal(error: &CredentialsError) -> Option<Fault> {
     chain(error).find_map(|cause| {
-        said_by::<AssumeRoleError>(cause, "AssumeRole")
-            .or_else(|| said_by::<AssumeRoleWithWebIdentityError>(cause, "AssumeRoleWithWebIdentity"))
+        service_fault::<AssumeRoleError>(cause, "AssumeRole")
+            .or_else(|| service_fault::<AssumeRoleWithWebIdentityError>(cause, "AssumeRoleWithWebIdentity"))
     })
 }
 
-fn said_by<E: ProvideErrorMetadata + std::error::Error + 'static>(
+fn service_fault<E: ProvideErrorMetadata + std::error::Error + 'static>(
     cause: &(dyn std::error::Error + 'static),
     operation: &str,
 ) -> Option<Fault> {

@@ -14,7 +14,7 @@ use profile::{Base, Chain, KEYS, chain};
 
 /// A source of credentials, with what is needed to explain its failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum CredentialSource {
     /// Keys in environment variables.
     Environment {
         /// Whether they are temporary.
@@ -47,12 +47,16 @@ const SIGN_IN: &str = "sign in (`aws login`, `aws sso login`, or `aws configure`
 /// The size limit of a token file, far more than a token needs.
 const MOST_OF_A_TOKEN: u64 = 1 << 16;
 
-impl Source {
+impl CredentialSource {
     /// Determines the source: environment variables, unless the command line names a profile; then the profile; then
     /// what the container or instance provides.
     ///
     /// Errors: the source is incomplete or invalid.
-    pub fn find(environment: &Environment, profiles: &Profiles, flag: Option<&str>) -> Result<Source, Trouble> {
+    pub fn find(
+        environment: &Environment,
+        profiles: &Profiles,
+        flag: Option<&str>,
+    ) -> Result<CredentialSource, Trouble> {
         if flag.is_none()
             && let Some(source) = from_variables(environment)?
         {
@@ -63,7 +67,7 @@ impl Source {
         match profiles.get(name) {
             Some(profile) if KEYS.iter().any(|key| profile.get(key).is_some()) => {
                 let chain = chain(profiles, profile, origin)?;
-                let source = Source::Profile(chain);
+                let source = CredentialSource::Profile(chain);
                 source.check_kept(environment)?;
                 return Ok(source);
             }
@@ -76,12 +80,12 @@ impl Source {
                 let what = "cannot sign in: AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN is not";
                 return Err(Trouble::credentials(what, "set both, or neither"));
             }
-            let source = Source::WebIdentity { file: file.to_owned() };
+            let source = CredentialSource::WebIdentity { file: file.to_owned() };
             source.check_token(file)?;
             return Ok(source);
         }
         if let Some(address) = container(environment) {
-            let source = Source::Container(address);
+            let source = CredentialSource::Container(address);
             if let Some(file) = environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE") {
                 source.check_token(file)?;
             }
@@ -89,17 +93,17 @@ impl Source {
         }
         let is_off = environment.get("AWS_EC2_METADATA_DISABLED").is_some_and(|off| off.eq_ignore_ascii_case("true"));
         let address = (!is_off).then(|| metadata(environment));
-        Ok(Source::Instance { address, profile: bare, places: profiles.places() })
+        Ok(CredentialSource::Instance { address, profile: bare, places: profiles.places() })
     }
 
     /// Its name in messages.
     pub fn name(&self) -> String {
         match self {
-            Source::Environment { .. } => "the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".into(),
-            Source::Profile(chain) => chain.name(),
-            Source::WebIdentity { file } => format!("the token in {file} (AWS_WEB_IDENTITY_TOKEN_FILE)"),
-            Source::Container(address) => format!("the credentials of this container ({address})"),
-            Source::Instance { address, .. } => {
+            CredentialSource::Environment { .. } => "the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".into(),
+            CredentialSource::Profile(chain) => chain.name(),
+            CredentialSource::WebIdentity { file } => format!("the token in {file} (AWS_WEB_IDENTITY_TOKEN_FILE)"),
+            CredentialSource::Container(address) => format!("the credentials of this container ({address})"),
+            CredentialSource::Instance { address, .. } => {
                 format!("the role of this instance ({})", address.as_deref().unwrap_or("off"))
             }
         }
@@ -113,24 +117,24 @@ impl Source {
     /// The remedy for credentials that have expired or that AWS does not know.
     pub fn renew(&self) -> String {
         match self {
-            Source::Environment { temporary: true } => format!(
+            CredentialSource::Environment { temporary: true } => format!(
                 "{COPY} into AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and \
                 AWS_SESSION_TOKEN, or unset them"
             ),
-            Source::Environment { temporary: false } => {
+            CredentialSource::Environment { temporary: false } => {
                 "renew the credentials: correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or unset them".into()
             }
-            Source::Profile(chain) => chain.renew(),
-            Source::WebIdentity { file } => format!("have a new token written to {file}"),
-            Source::Container(_) => "give the task or the pod a role that exists in AWS".into(),
-            Source::Instance { .. } => SIGN_IN.into(),
+            CredentialSource::Profile(chain) => chain.renew(),
+            CredentialSource::WebIdentity { file } => format!("have a new token written to {file}"),
+            CredentialSource::Container(_) => "give the task or the pod a role that exists in AWS".into(),
+            CredentialSource::Instance { .. } => SIGN_IN.into(),
         }
     }
 
     /// The command that prints the credentials, if there is one.
     pub fn command(&self) -> Option<&str> {
         match self {
-            Source::Profile(Chain { base: Base::Process { command }, .. }) => Some(command),
+            CredentialSource::Profile(Chain { base: Base::Process { command }, .. }) => Some(command),
             _ => None,
         }
     }
@@ -139,8 +143,8 @@ impl Source {
     pub fn is_temporary(&self) -> bool {
         matches!(
             self,
-            Source::Environment { temporary: true }
-                | Source::Profile(Chain { base: Base::Keys { temporary: true }, .. })
+            CredentialSource::Environment { temporary: true }
+                | CredentialSource::Profile(Chain { base: Base::Keys { temporary: true }, .. })
         )
     }
 
@@ -148,8 +152,10 @@ impl Source {
     /// them. All others are renewed.
     pub fn is_fixed(&self) -> bool {
         match self {
-            Source::Environment { .. } => true,
-            Source::Profile(Chain { base: Base::Keys { .. } | Base::Process { .. }, roles, .. }) => roles.is_empty(),
+            CredentialSource::Environment { .. } => true,
+            CredentialSource::Profile(Chain { base: Base::Keys { .. } | Base::Process { .. }, roles, .. }) => {
+                roles.is_empty()
+            }
             _ => false,
         }
     }
@@ -157,7 +163,7 @@ impl Source {
     /// The address of the metadata service.
     pub fn metadata(&self) -> Option<&str> {
         match self {
-            Source::Instance { address, .. } => address.as_deref(),
+            CredentialSource::Instance { address, .. } => address.as_deref(),
             _ => None,
         }
     }
@@ -166,14 +172,14 @@ impl Source {
     /// text, since some errors have empty messages.
     pub fn explain(&self, said: &[String], whole: &str) -> Trouble {
         let cause = said.last().cloned().unwrap_or_default();
-        if let Source::Instance { address, profile, places } = self {
+        if let CredentialSource::Instance { address, profile, places } = self {
             return no_credentials(address.as_deref(), profile.as_deref(), places, said);
         }
         if is_unreachable(said) {
             return self.failed(format!("{} cannot be reached: {cause}", self.server()), REACH);
         }
         match self {
-            Source::Profile(chain) => chain.explain(self, whole, cause),
+            CredentialSource::Profile(chain) => chain.explain(self, whole, cause),
             _ => self.failed(cause, self.renew()),
         }
     }
@@ -181,7 +187,7 @@ impl Source {
     /// Explains that it did not answer in time.
     pub fn too_slow(&self, seconds: u64) -> Trouble {
         match (self, self.command()) {
-            (Source::Instance { address, profile, places }, _) => {
+            (CredentialSource::Instance { address, profile, places }, _) => {
                 let said = [format!("no answer within {seconds} s")];
                 no_credentials(address.as_deref(), profile.as_deref(), places, &said)
             }
@@ -197,7 +203,7 @@ impl Source {
     pub fn refused(&self, fault: &Fault) -> Trouble {
         let said = format!("AWS says {fault}");
         match (&*fault.code, self) {
-            ("AccessDenied" | "AccessDeniedException", Source::Profile(chain)) => match chain.roles.last() {
+            ("AccessDenied" | "AccessDeniedException", CredentialSource::Profile(chain)) => match chain.roles.last() {
                 Some(role) if role.mfa => self.failed(
                     format!("{} may only be assumed with a code of the MFA device: {said}", role.arn),
                     format!(
@@ -223,16 +229,16 @@ impl Source {
     /// The server that issues the credentials.
     fn server(&self) -> &'static str {
         match self {
-            Source::Profile(Chain { base: Base::Sso { .. }, .. }) => "IAM Identity Center",
-            Source::Profile(Chain { base: Base::Login, .. }) => "AWS Sign-In",
-            Source::Container(_) => "the container's credentials server",
+            CredentialSource::Profile(Chain { base: Base::Sso { .. }, .. }) => "IAM Identity Center",
+            CredentialSource::Profile(Chain { base: Base::Login, .. }) => "AWS Sign-In",
+            CredentialSource::Container(_) => "the container's credentials server",
             _ => "AWS STS",
         }
     }
 
     /// The SDK would block on a cached login that is not a regular file, even after every other wait has timed out.
     fn check_kept(&self, environment: &Environment) -> Result<(), Trouble> {
-        let Source::Profile(chain) = self else { return Ok(()) };
+        let CredentialSource::Profile(chain) = self else { return Ok(()) };
         let below_home = |path: &str| environment.home().map(|home| home.join(path));
         let folder = match chain.base {
             Base::Sso { .. } => below_home(".aws/sso/cache"),
@@ -278,7 +284,7 @@ pub fn selected<'a>(environment: &'a Environment, flag: Option<&'a str>) -> (&'a
     }
 }
 
-fn from_variables(environment: &Environment) -> Result<Option<Source>, Trouble> {
+fn from_variables(environment: &Environment) -> Result<Option<CredentialSource>, Trouble> {
     let id = environment.get("AWS_ACCESS_KEY_ID");
     let secret = environment.get("AWS_SECRET_ACCESS_KEY");
     let half = |there: &str, missing: &str| {
@@ -291,7 +297,7 @@ fn from_variables(environment: &Environment) -> Result<Option<Source>, Trouble> 
         (Some(_), None) => half("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
         (Some(id), Some(secret)) => {
             let token = environment.get("AWS_SESSION_TOKEN").map(str::trim);
-            let source = Source::Environment { temporary: token.is_some() };
+            let source = CredentialSource::Environment { temporary: token.is_some() };
             for (name, value) in
                 [("AWS_ACCESS_KEY_ID", Some(id)), ("AWS_SECRET_ACCESS_KEY", Some(secret)), ("AWS_SESSION_TOKEN", token)]
             {

@@ -29,7 +29,7 @@ use crate::{
     page::user_data::UNREADABLE,
 };
 
-pub use failed_reads::{denied_or_said, is_denied, keep, unread};
+pub use failed_reads::{failure_reason, is_denied, keep, unread};
 pub(in crate::cloud) use instance::instances;
 pub use instance::{Instance, instance_of};
 use instance::{has_program, impaired};

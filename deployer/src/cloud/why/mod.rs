@@ -12,7 +12,7 @@ mod service_log;
 pub use causes::{Verdict, verdict};
 pub use evidence::{
     Evidence, Group, Instance, Launch, Member, RollOut, ServiceNames, Stage, UnreadableValue, Wiring, collect,
-    collect_release, denied_or_said, is_denied, unread,
+    collect_release, failure_reason, is_denied, unread,
 };
 pub(in crate::cloud) use evidence::{group, instances, keep, launches, wiring};
 pub use functions::{Concurrency, FunctionEvidence, FunctionNames, collect_function, function_verdict, last_error};

@@ -56,7 +56,7 @@ Examples:
 /// Arguments of the commands that roll services out: `up`, `resume` and `rollback`. Each words the help in its own way
 /// where it has to.
 #[derive(Debug, Clone, Default, Args)]
-pub struct RollOut {
+pub struct RollOutArgs {
     /// Do not ask for confirmation
     #[arg(short, long)]
     pub yes: bool,
@@ -74,7 +74,7 @@ pub struct RollOut {
     pub show_values: bool,
 }
 
-impl RollOut {
+impl RollOutArgs {
     /// How long to wait for healthy targets.
     pub fn patience(&self) -> health::Wait {
         match self.no_wait {
@@ -95,7 +95,7 @@ pub struct Up {
     pub targets: Vec<String>,
     #[command(flatten)]
     /// The options of every roll-out.
-    pub roll_out: RollOut,
+    pub roll_out: RollOutArgs,
     /// Let AWS set the services to no instances after this time, such as `4h` or `2d`, which needs no computer of yours;
     /// the next `up` removes that, or moves it with another --for
     #[arg(long = "for", value_name = "TIME", value_parser = lifetime)]
@@ -137,7 +137,7 @@ pub struct Pause {
 pub struct Resume {
     #[command(flatten)]
     /// The options of every roll-out.
-    pub roll_out: RollOut,
+    pub roll_out: RollOutArgs,
 }
 
 const RESUME_WITHIN: &str = "Seconds that a service may take to become healthy before `resume` fails with the reason";

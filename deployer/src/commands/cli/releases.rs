@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::changes::RollOut;
+use super::changes::RollOutArgs;
 
 /// Arguments of `history`.
 #[derive(Debug, Args)]
@@ -35,7 +35,7 @@ pub struct Rollback {
     pub release: Option<i64>,
     #[command(flatten)]
     /// The options of every roll-out.
-    pub roll_out: RollOut,
+    pub roll_out: RollOutArgs,
 }
 
 impl Rollback {

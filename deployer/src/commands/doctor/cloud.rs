@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use aws_sdk_ec2::types::{InstanceType, RequestLaunchTemplateData, ResourceType};
 
 use super::{
-    Description, Finding,
+    CheckResult, Description,
     quotas::{self, New},
     rights,
 };
@@ -17,18 +17,18 @@ use crate::{
         site::{Network, Site},
     },
     commands::{
-        Lookup, access, check_place,
+        Lookup, check_place,
         cli::Global,
-        domains, in_account, instance_types,
+        connect_options, domains, in_account, instance_types,
         lab::{LAB, Room, introduction},
         pin_file,
     },
     config::Config,
     engine::{Fault, RESOURCE_TAG, Resource as _, STACK_TAG, Step, Tags},
-    kinds::{artifact::Artifact, certificate::Progress, tags::ec2_specification},
+    kinds::{artifact::Artifact, certificate::Issuance, tags::ec2_specification},
     output::exit::Failure,
     package::programs::{Destination, Programs},
-    page::{lay_out, names::Names},
+    page::{lay_out, names::StackNames},
 };
 
 /// The region to sign in to without `stack.yaml`.
@@ -36,9 +36,9 @@ const REGION: &str = "us-east-1";
 /// Credentials that expire sooner may not last for the first `up`.
 const SOON: Duration = Duration::from_secs(15 * 60);
 
-pub async fn check(global: &Global, description: Option<&Description>) -> Vec<Finding> {
+pub async fn check(global: &Global, description: Option<&Description>) -> Vec<CheckResult> {
     let region = description.map(|(_, config)| config.region.as_str()).or(global.region.as_deref());
-    let aws = match Aws::connect(&access(global, region.unwrap_or(REGION), None)).await {
+    let aws = match Aws::connect(&connect_options(global, region.unwrap_or(REGION), None)).await {
         Ok(aws) => aws,
         Err(trouble) => return signed_out(&trouble.into()),
     };
@@ -46,68 +46,72 @@ pub async fn check(global: &Global, description: Option<&Description>) -> Vec<Fi
         Ok(site) => site,
         Err(failure) => return signed_out(&failure),
     };
-    let mut findings = vec![credentials(&aws, &site)];
+    let mut results = vec![credentials(&aws, &site)];
     let Some((file, config)) = description else {
-        findings.push(region_is_enabled(&aws).await);
-        return findings;
+        results.push(region_is_enabled(&aws).await);
+        return results;
     };
     let config = match in_account(config.clone(), &site) {
         Ok(config) => config,
         Err(failure) => {
-            findings.push(Finding::of(LAB, &failure));
-            return findings;
+            results.push(CheckResult::of(LAB, &failure));
+            return results;
         }
     };
     let config = &config;
-    findings.extend(lab(&aws, config).await);
+    results.extend(lab(&aws, config).await);
     match check_place(config, &site, &pin_file(file, Destination::Aws), global.region.is_some()) {
-        Ok(_) => findings.push(Finding::good("account", &site.account)),
-        Err(failure) => findings.push(Finding::of("account", &failure)),
+        Ok(_) => results.push(CheckResult::good("account", &site.account)),
+        Err(failure) => results.push(CheckResult::of("account", &failure)),
     }
     let (region, network) = futures::join!(region_is_enabled(&aws), network(&aws, config));
-    findings.push(region);
+    results.push(region);
     let network = match network {
         Ok(network) => network,
         Err(failure) => {
-            findings.push(Finding::of("network", &failure));
-            findings.push(Finding::unclear("resources, permissions", "not checked without a network"));
-            findings.extend(quotas::check(&aws, config, &site, &New::described(config)).await);
-            return findings;
+            results.push(CheckResult::of("network", &failure));
+            results.push(CheckResult::unclear("resources, permissions", "not checked without a network"));
+            results.extend(quotas::check(&aws, config, &site, &New::described(config)).await);
+            return results;
         }
     };
-    findings.extend(network.iter().map(|network| found(network, config)));
+    results.extend(network.iter().map(|network| found(network, config)));
     let has_resolvers = !aws.resolvers().await.is_empty();
     let domains = network.iter().flat_map(|network| network.domains.values());
-    findings.extend(domains.map(|it| domain(it, has_resolvers)));
+    results.extend(domains.map(|it| domain(it, has_resolvers)));
     let ((existing, new), trials, rights) = futures::join!(
         existing(&aws, config, &site, network.as_ref()),
         trials(&aws, config, &site, network.as_ref()),
         rights::check(&aws, config, &site)
     );
-    findings.push(existing);
-    findings.extend(trials);
-    findings.extend(rights.unwrap_or_else(|fault| vec![unchecked(rights::SUBJECT, &fault)]));
-    findings.extend(quotas::check(&aws, config, &site, &new).await);
-    findings
+    results.push(existing);
+    results.extend(trials);
+    results.extend(rights.unwrap_or_else(|fault| vec![unchecked(rights::SUBJECT, &fault)]));
+    results.extend(quotas::check(&aws, config, &site, &new).await);
+    results
 }
 
-fn signed_out(failure: &Failure) -> Vec<Finding> {
-    vec![Finding::of("credentials", failure), Finding::unclear("region, network, permissions, quotas", "not checked")]
+fn signed_out(failure: &Failure) -> Vec<CheckResult> {
+    vec![
+        CheckResult::of("credentials", failure),
+        CheckResult::unclear("region, network, permissions, quotas", "not checked"),
+    ]
 }
 
-fn credentials(aws: &Aws, site: &Site) -> Finding {
-    let Some(provider) = &aws.provider else { return Finding::good("credentials", &site.caller_arn) };
+fn credentials(aws: &Aws, site: &Site) -> CheckResult {
+    let Some(provider) = &aws.provider else { return CheckResult::good("credentials", &site.caller_arn) };
     let source = provider.source();
     let signed_in = format!("{} with {}", site.caller_arn, source.name());
     match provider.expires().map(|end| end.duration_since(SystemTime::now()).unwrap_or_default()) {
         Some(left) if left < SOON => {
-            Finding::unclear("credentials", format!("{signed_in}, only for {}", lasting(left))).remedy(source.renew())
+            CheckResult::unclear("credentials", format!("{signed_in}, only for {}", lasting(left)))
+                .remedy(source.renew())
         }
-        Some(left) => Finding::good("credentials", format!("{signed_in}, for {}", lasting(left))),
+        Some(left) => CheckResult::good("credentials", format!("{signed_in}, for {}", lasting(left))),
         None if source.is_temporary() => {
-            Finding::good("credentials", format!("{signed_in}; they are temporary, and their end is not known"))
+            CheckResult::good("credentials", format!("{signed_in}; they are temporary, and their end is not known"))
         }
-        None => Finding::good("credentials", signed_in),
+        None => CheckResult::good("credentials", signed_in),
     }
 }
 
@@ -119,32 +123,32 @@ fn lasting(left: Duration) -> String {
 }
 
 /// The Learner Lab and its room for instances; nothing in other accounts.
-async fn lab(aws: &Aws, config: &Config) -> Vec<Finding> {
+async fn lab(aws: &Aws, config: &Config) -> Vec<CheckResult> {
     const SUBJECT: &str = "instances of the lab";
     let Some(words) = introduction(config) else { return Vec::new() };
     let (subject, words) = words.split_once(": ").unwrap_or(("account", &words));
     let room = match Room::of(aws, config).await {
         Ok(None) => None,
-        Ok(Some(room)) if !room.is_enough() => Some(Finding::bad(SUBJECT, room.words()).remedy(room.remedy())),
+        Ok(Some(room)) if !room.is_enough() => Some(CheckResult::bad(SUBJECT, room.words()).remedy(room.remedy())),
         Ok(Some(room)) if !room.is_enough_to_roll_out() => {
-            Some(Finding::unclear(SUBJECT, room.words()).remedy(room.remedy()))
+            Some(CheckResult::unclear(SUBJECT, room.words()).remedy(room.remedy()))
         }
-        Ok(Some(room)) => Some(Finding::good(SUBJECT, room.words())),
+        Ok(Some(room)) => Some(CheckResult::good(SUBJECT, room.words())),
         Err(fault) => Some(unchecked(SUBJECT, &fault)),
     };
-    std::iter::once(Finding::good(subject, words)).chain(room).collect()
+    std::iter::once(CheckResult::good(subject, words)).chain(room).collect()
 }
 
 /// A refused call that `up` does not need.
-pub(super) fn unchecked(subject: &str, fault: &Fault) -> Finding {
-    let finding = Finding::unclear(subject, format!("not checked: {fault}"));
+pub(super) fn unchecked(subject: &str, fault: &Fault) -> CheckResult {
+    let result = CheckResult::unclear(subject, format!("not checked: {fault}"));
     match remedies::remedy(fault, Some(subject)) {
-        Some(remedy) => finding.remedy(remedy),
-        None => finding,
+        Some(remedy) => result.remedy(remedy),
+        None => result,
     }
 }
 
-async fn region_is_enabled(aws: &Aws) -> Finding {
+async fn region_is_enabled(aws: &Aws) -> CheckResult {
     let ask = async {
         let call = aws.ec2.describe_regions().region_names(&aws.region).all_regions(true);
         Ok::<_, Fault>(call.send().await?)
@@ -152,9 +156,11 @@ async fn region_is_enabled(aws: &Aws) -> Finding {
     match ask.await {
         Err(fault) => unchecked("region", &fault),
         Ok(answer) => match answer.regions().first().and_then(|region| region.opt_in_status()) {
-            Some("not-opted-in") => Finding::bad("region", format!("{} is not enabled in this account", aws.region))
-                .remedy(format!("enable it: `aws account enable-region --region-name {}`", aws.region)),
-            _ => Finding::good("region", format!("{} is enabled", aws.region)),
+            Some("not-opted-in") => {
+                CheckResult::bad("region", format!("{} is not enabled in this account", aws.region))
+                    .remedy(format!("enable it: `aws account enable-region --region-name {}`", aws.region))
+            }
+            _ => CheckResult::good("region", format!("{} is enabled", aws.region)),
         },
     }
 }
@@ -173,45 +179,45 @@ async fn network(aws: &Aws, config: &Config) -> Result<Option<Network>, Failure>
 }
 
 /// Whether the domain of a service can be served over HTTPS without entering records by hand.
-fn domain(domain: &Domain, has_resolvers: bool) -> Finding {
+fn domain(domain: &Domain, has_resolvers: bool) -> CheckResult {
     let Domain { name, zone, delegation, certificate } = domain;
     let subject = "domain";
     match (zone, delegation, certificate) {
-        (_, _, Progress::Failed(reason)) => {
-            Finding::bad(subject, format!("{name}: ACM did not issue its certificate: {reason}"))
+        (_, _, Issuance::Failed(reason)) => {
+            CheckResult::bad(subject, format!("{name}: ACM did not issue its certificate: {reason}"))
                 .remedy("`deployer up` requests another one")
         }
-        (None, _, Progress::Issued) => {
-            Finding::good(subject, format!("{name}: its certificate is issued; no hosted zone here holds it"))
+        (None, _, Issuance::Issued) => {
+            CheckResult::good(subject, format!("{name}: its certificate is issued; no hosted zone here holds it"))
         }
-        (None, ..) => Finding::unclear(subject, format!("no public hosted zone of this account holds {name}"))
+        (None, ..) => CheckResult::unclear(subject, format!("no public hosted zone of this account holds {name}"))
             .remedy("enter the records that `deployer up` prints where its DNS is managed"),
         (Some(zone), delegation, _) => match delegation.error(zone) {
             Some(Misled { error, remedy, servers }) => {
                 let remedy = if servers.is_empty() { remedy } else { format!("{remedy}: {}", servers.join(", ")) };
-                Finding::bad(subject, format!("{name}: {error}")).remedy(remedy)
+                CheckResult::bad(subject, format!("{name}: {error}")).remedy(remedy)
             }
             None if *delegation == Delegation::Complete => {
-                Finding::good(subject, format!("{name}: in hosted zone {}, which DNS leads to", zone.name))
+                CheckResult::good(subject, format!("{name}: in hosted zone {}, which DNS leads to", zone.name))
             }
             None => {
                 let dns = if has_resolvers { "no resolver answered" } else { "DNS was not queried" };
-                Finding::good(subject, format!("{name}: in hosted zone {}; {dns}", zone.name))
+                CheckResult::good(subject, format!("{name}: in hosted zone {}; {dns}", zone.name))
             }
         },
     }
 }
 
-fn found(network: &Network, config: &Config) -> Finding {
+fn found(network: &Network, config: &Config) -> CheckResult {
     let zones: Vec<&str> = network.subnets.iter().map(|subnet| subnet.zone.as_str()).collect();
     let types = instance_types(config).into_iter().collect::<Vec<_>>().join(", ");
     let vpc = if network.vpc.is_empty() { "to be made" } else { &network.vpc };
-    Finding::good("network", format!("{vpc}; {} offer {types}", zones.join(", ")))
+    CheckResult::good("network", format!("{vpc}; {} offer {types}", zones.join(", ")))
 }
 
 /// Reads every resource, as `plan` does. This needs all rights to read, and finds names that are taken. Returns also what
 /// is to be created.
-async fn existing(aws: &Aws, config: &Config, site: &Site, network: Option<&Network>) -> (Finding, New) {
+async fn existing(aws: &Aws, config: &Config, site: &Site, network: Option<&Network>) -> (CheckResult, New) {
     let page = lay_out(config, site, network, &Programs::none(), health::Wait::default());
     match page.stack.plan(aws, None).await {
         Ok(plan) => {
@@ -219,18 +225,18 @@ async fn existing(aws: &Aws, config: &Config, site: &Site, network: Option<&Netw
             let known: Vec<_> = plan.lines.iter().filter(|line| line.address.kind != Artifact::KIND).collect();
             let there = known.iter().filter(|line| line.step != Step::Create).count();
             let count = format!("{there} of {} exist", known.len());
-            let finding = Finding::good("resources", format!("{count} (programs not counted), and all can be read"));
-            (finding, New::planned(&plan))
+            let result = CheckResult::good("resources", format!("{count} (programs not counted), and all can be read"));
+            (result, New::planned(&plan))
         }
-        Err(error) => (Finding::of("resources", &Failure::from(error)), New::described(config)),
+        Err(error) => (CheckResult::of("resources", &Failure::from(error)), New::described(config)),
     }
 }
 
 /// The calls that EC2 accepts as a dry run. No other service has dry runs.
-async fn trials(aws: &Aws, config: &Config, site: &Site, network: Option<&Network>) -> Vec<Finding> {
-    let names = Names::of(config, site);
+async fn trials(aws: &Aws, config: &Config, site: &Site, network: Option<&Network>) -> Vec<CheckResult> {
+    let names = StackNames::of(config, site);
     let first = network.zip(config.services.iter().next());
-    let mut findings = Vec::new();
+    let mut results = Vec::new();
     if let Some((network, (entry, service))) = first {
         let tags = |address: String| -> Tags {
             let ours = [(STACK_TAG.to_owned(), config.name.to_string()), (RESOURCE_TAG.to_owned(), address)];
@@ -273,23 +279,23 @@ async fn trials(aws: &Aws, config: &Config, site: &Site, network: Option<&Networ
         };
         let template = async { template.send().await.map(drop).map_err(Fault::from) };
         let (group, template, vpc) = futures::join!(group, template, vpc);
-        findings.extend(vpc.map(|vpc| tried("ec2:CreateVpc", vpc)));
-        findings.extend(group.map(|group| tried("ec2:CreateSecurityGroup", group)));
-        findings.push(tried("ec2:CreateLaunchTemplate", template));
+        results.extend(vpc.map(|vpc| tried("ec2:CreateVpc", vpc)));
+        results.extend(group.map(|group| tried("ec2:CreateSecurityGroup", group)));
+        results.push(tried("ec2:CreateLaunchTemplate", template));
     }
-    findings
+    results
 }
 
 /// The error codes of a dry run that is allowed (docs/aws.md §3.5).
 const ALLOWED: &[&str] =
     &["DryRunOperation", "InvalidGroup.Duplicate", "InvalidLaunchTemplateName.AlreadyExistsException"];
 
-fn tried(action: &str, result: Result<(), Fault>) -> Finding {
+fn tried(action: &str, result: Result<(), Fault>) -> CheckResult {
     let subject = format!("permission {action}");
     match result {
-        Ok(()) => Finding::unclear(&subject, "not checked: the endpoint ignores DryRun"),
-        Err(fault) if ALLOWED.contains(&fault.code.as_str()) => Finding::good(&subject, "allowed"),
-        Err(fault) if remedies::is_denial(&fault) => Finding::of(&subject, &Failure::from(fault)),
+        Ok(()) => CheckResult::unclear(&subject, "not checked: the endpoint ignores DryRun"),
+        Err(fault) if ALLOWED.contains(&fault.code.as_str()) => CheckResult::good(&subject, "allowed"),
+        Err(fault) if remedies::is_denial(&fault) => CheckResult::of(&subject, &Failure::from(fault)),
         Err(fault) => unchecked(&subject, &fault),
     }
 }

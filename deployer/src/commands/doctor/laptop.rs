@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use super::{Description, Finding};
+use super::{CheckResult, Description};
 use crate::{
     commands::{
         cli::{Global, PORT_VARIABLE},
@@ -13,30 +13,30 @@ use crate::{
     output::exit::Failure,
 };
 
-pub fn check(global: &Global, description: Option<&Description>) -> Result<Vec<Finding>, Failure> {
+pub fn check(global: &Global, description: Option<&Description>) -> Result<Vec<CheckResult>, Failure> {
     let folder = folder_or_here(global)?;
     let laptop = Laptop::beside(&folder);
-    let mut findings = Vec::new();
+    let mut results = Vec::new();
     if let Some(server) = laptop.running() {
-        findings.push(Finding::good("local AWS", format!("runs at {}", server.endpoint())));
-        return Ok(findings);
+        results.push(CheckResult::good("local AWS", format!("runs at {}", server.endpoint())));
+        return Ok(results);
     }
-    findings.push(match require_writable(&folder) {
-        Ok(()) => Finding::good("local state", format!("kept in {}", folder.join(".deployer").display())),
-        Err(error) => Finding::bad("local state", format!("{} cannot be written to: {error}", folder.display()))
+    results.push(match require_writable(&folder) {
+        Ok(()) => CheckResult::good("local state", format!("kept in {}", folder.join(".deployer").display())),
+        Err(error) => CheckResult::bad("local state", format!("{} cannot be written to: {error}", folder.display()))
             .remedy("make the folder of stack.yaml writable"),
     });
-    findings.push(match port(None)? {
-        Some(0) => Finding::good("local AWS", "uses a free port"),
-        Some(port) if is_free(port) => Finding::good("local AWS", format!("port {port} is free")),
-        Some(port) => Finding::bad("local AWS", format!("port {port} is taken ({PORT_VARIABLE})"))
+    results.push(match port(None)? {
+        Some(0) => CheckResult::good("local AWS", "uses a free port"),
+        Some(port) if is_free(port) => CheckResult::good("local AWS", format!("port {port} is free")),
+        Some(port) => CheckResult::bad("local AWS", format!("port {port} is taken ({PORT_VARIABLE})"))
             .remedy(format!("set {PORT_VARIABLE} to another port, or unset it to use a free one")),
-        None => Finding::good("local AWS", preferred(laptop.preferred_port())),
+        None => CheckResult::good("local AWS", preferred(laptop.preferred_port())),
     });
     if description.is_some_and(|(_, config)| !config.services.is_empty()) {
-        findings.push(Finding::good("load balancer", preferred(::local::compute::PREFERRED_PORT)));
+        results.push(CheckResult::good("load balancer", preferred(::local::compute::PREFERRED_PORT)));
     }
-    Ok(findings)
+    Ok(results)
 }
 
 fn preferred(port: u16) -> String {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::types::InstanceType;
 use futures::future::{FutureExt as _, LocalBoxFuture, join_all, try_join_all};
 
-use super::{Finding, cloud::unchecked};
+use super::{CheckResult, cloud::unchecked};
 use crate::{
     cloud::{
         aws::{Aws, found, items},
@@ -18,7 +18,7 @@ use crate::{
         auto_scaling_group::AutoScalingGroup, elastic_address::ElasticAddress, load_balancer::LoadBalancer,
         security_group::SecurityGroup, table::Table, target_group::TargetGroup, vpc::Vpc,
     },
-    page::names::Names,
+    page::names::StackNames,
 };
 
 /// How many resources of each kind are to be created.
@@ -48,14 +48,14 @@ impl New {
 }
 
 /// The result of one check, or why it could not be made.
-type Checked<'a> = LocalBoxFuture<'a, Result<Finding, Fault>>;
+type Checked<'a> = LocalBoxFuture<'a, Result<CheckResult, Fault>>;
 
 /// Compares the quotas of everything that `stack.yaml` describes.
-pub async fn check(aws: &Aws, config: &Config, site: &Site, new: &New) -> Vec<Finding> {
+pub async fn check(aws: &Aws, config: &Config, site: &Site, new: &New) -> Vec<CheckResult> {
     let has_services = !config.services.is_empty();
     let makes_network = has_services && matches!(config.network, Some(ChosenNetwork::Own(_)));
     let has_addresses = config.services.values().any(|service| service.is_direct);
-    let names = Names::of(config, site);
+    let names = StackNames::of(config, site);
     let all: Vec<(bool, &str, Checked<'_>)> = vec![
         (has_services, BALANCERS.subject, balancers(aws, new).boxed_local()),
         (has_services, TARGET_GROUPS.subject, target_groups(aws, new).boxed_local()),
@@ -93,15 +93,17 @@ const TABLES: Quota = Quota { subject: "quota of tables", code: "L-F98FE922" };
 
 impl Quota {
     /// Whether the new resources fit into the limit. An account that exceeds its limit keeps its resources.
-    fn room(&self, there: usize, new: usize, limit: Option<usize>) -> Finding {
+    fn room(&self, there: usize, new: usize, limit: Option<usize>) -> CheckResult {
         let words = |limit: usize| format!("{there} of {limit} exist, {new} to create");
         match limit {
-            Some(limit) if new > 0 && there + new > limit => Finding::bad(self.subject, words(limit)).remedy(format!(
-                "remove some that are no longer needed, or request an increase (Service Quotas, {})",
-                self.code
-            )),
-            Some(limit) => Finding::good(self.subject, words(limit)),
-            None => Finding::unclear(self.subject, "not checked: AWS does not say how many there may be"),
+            Some(limit) if new > 0 && there + new > limit => {
+                CheckResult::bad(self.subject, words(limit)).remedy(format!(
+                    "remove some that are no longer needed, or request an increase (Service Quotas, {})",
+                    self.code
+                ))
+            }
+            Some(limit) => CheckResult::good(self.subject, words(limit)),
+            None => CheckResult::unclear(self.subject, "not checked: AWS does not say how many there may be"),
         }
     }
 
@@ -122,7 +124,7 @@ async fn balancing_limit(aws: &Aws, name: &str) -> Result<Option<usize>, Fault> 
     Ok(limits.iter().find(|limit| limit.name() == Some(name)).and_then(|limit| limit.max()?.parse().ok()))
 }
 
-async fn balancers(aws: &Aws, new: &New) -> Result<Finding, Fault> {
+async fn balancers(aws: &Aws, new: &New) -> Result<CheckResult, Fault> {
     let (limit, there) = futures::try_join!(
         balancing_limit(aws, "application-load-balancers"),
         items(aws.elb.describe_load_balancers().into_paginator().send())
@@ -133,7 +135,7 @@ async fn balancers(aws: &Aws, new: &New) -> Result<Finding, Fault> {
     Ok(BALANCERS.room(there.iter().filter(is_application).count(), new.count(LoadBalancer::KIND), limit))
 }
 
-async fn target_groups(aws: &Aws, new: &New) -> Result<Finding, Fault> {
+async fn target_groups(aws: &Aws, new: &New) -> Result<CheckResult, Fault> {
     let (limit, there) = futures::try_join!(
         balancing_limit(aws, "target-groups"),
         items(aws.elb.describe_target_groups().into_paginator().send())
@@ -141,7 +143,7 @@ async fn target_groups(aws: &Aws, new: &New) -> Result<Finding, Fault> {
     Ok(TARGET_GROUPS.room(there.len(), new.count(TargetGroup::KIND), limit))
 }
 
-async fn groups(aws: &Aws, new: &New) -> Result<Finding, Fault> {
+async fn groups(aws: &Aws, new: &New) -> Result<CheckResult, Fault> {
     let limits = aws.autoscaling.describe_account_limits().send().await?;
     let count = |number: Option<i32>| number.and_then(|number| usize::try_from(number).ok());
     let there = count(limits.number_of_auto_scaling_groups()).unwrap_or_default();
@@ -149,25 +151,25 @@ async fn groups(aws: &Aws, new: &New) -> Result<Finding, Fault> {
     Ok(GROUPS.room(there, new.count(AutoScalingGroup::KIND), limit))
 }
 
-async fn security_groups(aws: &Aws, new: &New) -> Result<Finding, Fault> {
+async fn security_groups(aws: &Aws, new: &New) -> Result<CheckResult, Fault> {
     let there = items(aws.ec2.describe_security_groups().into_paginator().send());
     let (limit, there) = futures::try_join!(SECURITY_GROUPS.limit(aws, "vpc"), there)?;
     Ok(SECURITY_GROUPS.room(there.len(), new.count(SecurityGroup::KIND), limit))
 }
 
-async fn addresses(aws: &Aws, new: &New) -> Result<Finding, Fault> {
+async fn addresses(aws: &Aws, new: &New) -> Result<CheckResult, Fault> {
     let there = async { Ok::<_, Fault>(aws.ec2.describe_addresses().send().await?) };
     let (limit, there) = futures::try_join!(ADDRESSES.limit(aws, "ec2"), there)?;
     Ok(ADDRESSES.room(there.addresses().len(), new.count(ElasticAddress::KIND), limit))
 }
 
-async fn vpcs(aws: &Aws, new: &New) -> Result<Finding, Fault> {
+async fn vpcs(aws: &Aws, new: &New) -> Result<CheckResult, Fault> {
     let there = items(aws.ec2.describe_vpcs().into_paginator().send());
     let (limit, there) = futures::try_join!(VPCS.limit(aws, "vpc"), there)?;
     Ok(VPCS.room(there.len(), new.count(Vpc::KIND), limit))
 }
 
-async fn tables(aws: &Aws, new: &New) -> Result<Finding, Fault> {
+async fn tables(aws: &Aws, new: &New) -> Result<CheckResult, Fault> {
     let there = items(aws.dynamodb.list_tables().into_paginator().send());
     let (limit, there) = futures::try_join!(TABLES.limit(aws, "dynamodb"), there)?;
     Ok(TABLES.room(there.len(), new.count(Table::KIND), limit))
@@ -179,7 +181,7 @@ const CONCURRENCY: &str = "quota of concurrent executions";
 const LEAST_UNRESERVED: i32 = 100;
 
 /// Compares what the functions reserve with what the account has left.
-async fn concurrency(aws: &Aws, config: &Config, names: &Names) -> Result<Finding, Fault> {
+async fn concurrency(aws: &Aws, config: &Config, names: &StackNames) -> Result<CheckResult, Fault> {
     let there = config.functions.keys().map(|entry| async move {
         let call = aws.lambda.get_function_concurrency().function_name(names.plain(entry.as_str()));
         let answer = found(call.send().await)?;
@@ -196,17 +198,17 @@ async fn concurrency(aws: &Aws, config: &Config, names: &Names) -> Result<Findin
 
 /// Whether the reservations of the functions fit: now `there`, then `wanted`. The limit has all concurrent executions of
 /// the account, and those that are not reserved.
-fn reservations(limit: Option<(i32, i32)>, there: i32, wanted: i32) -> Finding {
+fn reservations(limit: Option<(i32, i32)>, there: i32, wanted: i32) -> CheckResult {
     let Some((all, unreserved)) = limit else {
-        return Finding::unclear(CONCURRENCY, "not checked: AWS does not say how many there may be");
+        return CheckResult::unclear(CONCURRENCY, "not checked: AWS does not say how many there may be");
     };
     let (new, least) = ((wanted - there).max(0), LEAST_UNRESERVED.min(all));
     let words =
         format!("{} of {all} are reserved, {new} to reserve; {least} have to stay unreserved", all - unreserved);
     match new > 0 && unreserved - new < least {
-        true => Finding::bad(CONCURRENCY, words)
+        true => CheckResult::bad(CONCURRENCY, words)
             .remedy("lower `concurrency`, or request an increase (Service Quotas, L-B99A9384)"),
-        false => Finding::good(CONCURRENCY, words),
+        false => CheckResult::good(CONCURRENCY, words),
     }
 }
 
@@ -224,7 +226,7 @@ struct Processors {
 }
 
 /// Compares the vCPUs of all instances with the quota of the standard families.
-async fn processors(aws: &Aws, config: &Config) -> Result<Finding, Fault> {
+async fn processors(aws: &Aws, config: &Config) -> Result<CheckResult, Fault> {
     let types = instance_types(config).into_iter().map(|kind| InstanceType::from(kind.as_str())).collect();
     let (answer, quota) = futures::join!(
         aws.ec2.describe_instance_types().set_instance_types(Some(types)).send(),
@@ -257,30 +259,30 @@ fn sum(needs: &[(String, i32, i32)]) -> Processors {
 
 /// Whether the groups fit into the quota. Other instances of the account count against it as well; which of them will
 /// still run is unknown.
-fn needed(needs: Processors, quota: Result<Option<f64>, Fault>) -> Finding {
+fn needed(needs: Processors, quota: Result<Option<f64>, Fault>) -> CheckResult {
     const REMEDY: &str = "lower `instances`, or request an increase (Service Quotas, L-1216C47A)";
     let Processors { least, most, others } = needs;
     if others > 0 {
         let words = format!("not checked; {others} of up to {} vCPUs are not of standard families", most + others);
-        return Finding::unclear(PROCESSORS, words);
+        return CheckResult::unclear(PROCESSORS, words);
     }
     match quota {
         Err(fault) => unchecked(PROCESSORS, &fault).remedy(format!(
             "compare the groups' {most} vCPUs with `aws service-quotas get-service-quota --service-code ec2 \
              --quota-code {STANDARD_QUOTA}`"
         )),
-        Ok(None) => Finding::unclear(PROCESSORS, "not checked: AWS does not say how many there may be"),
+        Ok(None) => CheckResult::unclear(PROCESSORS, "not checked: AWS does not say how many there may be"),
         Ok(Some(quota)) if f64::from(least) > quota => {
-            Finding::bad(PROCESSORS, format!("the groups need {least} vCPUs, more than the quota of {quota}"))
+            CheckResult::bad(PROCESSORS, format!("the groups need {least} vCPUs, more than the quota of {quota}"))
                 .remedy(REMEDY)
         }
-        Ok(Some(quota)) if f64::from(most) > quota => Finding::unclear(
+        Ok(Some(quota)) if f64::from(most) > quota => CheckResult::unclear(
             PROCESSORS,
             format!("{quota} are enough to begin, but the groups could not grow to {most}"),
         )
         .remedy(REMEDY),
         Ok(Some(quota)) => {
-            Finding::good(PROCESSORS, format!("{quota} for On-Demand instances; the groups need up to {most}"))
+            CheckResult::good(PROCESSORS, format!("{quota} for On-Demand instances; the groups need up to {most}"))
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_iam::types::{ContextEntry, ContextKeyTypeEnum, EvaluationResult, PolicyEvaluationDecisionType};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::Finding;
+use super::CheckResult;
 use crate::{
     cloud::{
         aws::{Aws, items},
@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     engine::Fault,
     output::counted::counted,
-    rights::{Request, Scope, of_command, requests},
+    rights::{AuthorizationRequest, Scope, of_command, requests},
 };
 
 /// What the checks are about.
@@ -27,9 +27,9 @@ const AT_ONCE: usize = 4;
 /// Whether the caller has the permissions of `up`.
 ///
 /// Errors: the caller may not ask, or cannot be asked about.
-pub async fn check(aws: &Aws, config: &Config, site: &Site) -> Result<Vec<Finding>, Fault> {
+pub async fn check(aws: &Aws, config: &Config, site: &Site) -> Result<Vec<CheckResult>, Fault> {
     let source = match Principal::of(&site.caller_arn) {
-        Principal::Root => return Ok(vec![Finding::good(SUBJECT, "the root user may do everything")]),
+        Principal::Root => return Ok(vec![CheckResult::good(SUBJECT, "the root user may do everything")]),
         Principal::User(arn) => arn,
         Principal::Role { arn, name } => role(aws, arn, &name).await?,
         Principal::Other => {
@@ -43,7 +43,7 @@ pub async fn check(aws: &Aws, config: &Config, site: &Site) -> Result<Vec<Findin
     let asked = requests(&needs, &scope);
     let simulations = asked.iter().map(|(request, actions)| simulate(aws, &source, request, actions));
     let results: Vec<Vec<EvaluationResult>> = stream::iter(simulations).buffered(AT_ONCE).try_collect().await?;
-    Ok(Rights::of(results.iter().flatten()).findings())
+    Ok(Rights::of(results.iter().flatten()).check_results())
 }
 
 /// The caller.
@@ -94,7 +94,7 @@ async fn role(aws: &Aws, arn: String, name: &str) -> Result<String, Fault> {
 async fn simulate(
     aws: &Aws,
     source: &str,
-    request: &Request,
+    request: &AuthorizationRequest,
     actions: &BTreeSet<&str>,
 ) -> Result<Vec<EvaluationResult>, Fault> {
     let entry = |(key, value): &(String, String)| {
@@ -138,29 +138,30 @@ impl Rights {
         rights
     }
 
-    fn findings(&self) -> Vec<Finding> {
+    fn check_results(&self) -> Vec<CheckResult> {
         let Rights { allowed, missing, denied, open } = self;
         let list = |actions: &BTreeSet<String>| actions.iter().cloned().collect::<Vec<_>>().join(", ");
-        let mut findings = Vec::new();
+        let mut results = Vec::new();
         if !missing.is_empty() {
             let words = format!("{} missing: {}", counted(missing.len(), "action"), list(missing));
-            findings.push(Finding::bad(SUBJECT, words).remedy("attach what `deployer policy up` prints"));
+            results.push(CheckResult::bad(SUBJECT, words).remedy("attach what `deployer policy up` prints"));
         }
         if !denied.is_empty() {
             let words = format!("{} denied by a policy: {}", counted(denied.len(), "action"), list(denied));
-            findings.push(
-                Finding::bad(SUBJECT, words).remedy("remove the statement with `Deny`, or run `up` as another role"),
+            results.push(
+                CheckResult::bad(SUBJECT, words)
+                    .remedy("remove the statement with `Deny`, or run `up` as another role"),
             );
         }
         for (keys, actions) in open {
             let words = format!("not decided, for it depends on {keys}: {}", list(actions));
-            findings.push(Finding::unclear(SUBJECT, words));
+            results.push(CheckResult::unclear(SUBJECT, words));
         }
-        if findings.is_empty() {
+        if results.is_empty() {
             let words = format!("{}, all allowed by the policy simulator", counted(allowed.len(), "action"));
-            findings.push(Finding::good(SUBJECT, words));
+            results.push(CheckResult::good(SUBJECT, words));
         }
-        findings
+        results
     }
 }
 
@@ -192,7 +193,7 @@ mod tests {
         };
         use PolicyEvaluationDecisionType::{Allowed, ExplicitDeny, ImplicitDeny};
         let lines = |results: &[EvaluationResult]| -> Vec<String> {
-            Rights::of(results.iter()).findings().iter().flat_map(Finding::lines).collect()
+            Rights::of(results.iter()).check_results().iter().flat_map(CheckResult::lines).collect()
         };
         let allowed = result("s3:GetObject", Allowed, &["aws:sourceip"]);
         let all = lines(std::slice::from_ref(&allowed));

@@ -24,7 +24,7 @@ use crate::{
         exit::{Exit, Failure},
         report::{self, Values},
     },
-    page::names::Names,
+    page::names::StackNames,
     releases::{
         changes,
         functions::{FunctionRelease, FunctionReleases},
@@ -42,7 +42,7 @@ struct WayBack {
 }
 
 pub async fn roll_back(session: &Session, global: &Global, args: &Rollback, entry: &str) -> Result<Exit, Failure> {
-    let function = Function::named(&Names::of(&session.config, &session.site).plain(entry));
+    let function = Function::named(&StackNames::of(&session.config, &session.site).plain(entry));
     let seen = unless_stopped(way_back(session, &function, entry, args)).await?;
     if seen.plan.is_empty() {
         session.sweep().await;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Fields, Located, Name, Node, Place, Reader, breaks_a_line, scalars, usual_text};
 use crate::config::verify::{
-    Body, Capture, Expected, JsonWords, Part, REQUEST_METHODS, RUN, Request, Statuses, Verify, Words,
+    AnswerPart, Body, Capture, Expected, JsonWords, REQUEST_METHODS, RUN, Request, Statuses, Verify, Words,
 };
 
 /// The fields of which a request has at most one.
@@ -189,7 +189,7 @@ impl Reader<'_> {
         let part = match (json, header) {
             (Some(pointer), None) => {
                 self.pointer(&pointer, self.place(&fields, "json"));
-                Part::Json(pointer)
+                AnswerPart::Json(pointer)
             }
             (None, Some(header)) => {
                 if !is_header(&header) {
@@ -200,7 +200,7 @@ impl Reader<'_> {
                         "write one such as location",
                     );
                 }
-                Part::Header(header.to_lowercase())
+                AnswerPart::Header(header.to_lowercase())
             }
             // A value of the wrong type has been rejected already.
             (None, None) if fields.get("json").or(fields.get("header")).is_some() => return None,

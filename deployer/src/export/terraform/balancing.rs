@@ -16,7 +16,7 @@ use crate::{
         default_action::DefaultAction,
         listener::Listener,
         load_balancer::LoadBalancer,
-        rule::Rule,
+        rule::ListenerRule,
         rule_action::RuleAction,
         target_group::TargetGroup,
     },
@@ -125,7 +125,7 @@ impl Terraform for DefaultAction {
     }
 }
 
-impl Terraform for Rule {
+impl Terraform for ListenerRule {
     /// With its action, which is a resource of its own for the deployer.
     async fn write(&self, live: &Live<Self>, _: &Aws, sheet: &mut Sheet) -> Result<(), Fault> {
         let settings = &live.settings;

@@ -63,18 +63,18 @@ impl AutoScalingGroup {
         let newest = answer.instance_refreshes().first();
         let id = newest.and_then(InstanceRefresh::instance_refresh_id);
         let is_watched = id.is_some_and(|id| aws.watched_refreshes.contains(id));
-        match RollOut::of(newest, template, aws.began.get(), is_watched) {
-            RollOut::Due => self.start(aws, template, there).await,
+        match RollOutState::of(newest, template, aws.began.get(), is_watched) {
+            RollOutState::Due => self.start(aws, template, there).await,
             // The group has the wanted version still: its instances are brought back without a second roll-out.
-            RollOut::Outdated if self.back_to.is_some() && newest.and_then(target).as_ref() == Some(there) => {
+            RollOutState::Outdated if self.back_to.is_some() && newest.and_then(target).as_ref() == Some(there) => {
                 let call = aws.autoscaling.rollback_instance_refresh().auto_scaling_group_name(&self.name);
                 gone(call.send().await)
             }
-            RollOut::Outdated => {
+            RollOutState::Outdated => {
                 let call = aws.autoscaling.cancel_instance_refresh().auto_scaling_group_name(&self.name);
                 gone(call.send().await)
             }
-            RollOut::Running(progress) => {
+            RollOutState::Running(progress) => {
                 aws.watched_refreshes.add(id);
                 let (watched, stuck) = aws.roll_outs.note(&self.name, id.unwrap_or_default(), &progress);
                 let at_work = newest.filter(|it| matches!(it.status(), Some(Status::InProgress | Status::Baking)));
@@ -95,7 +95,7 @@ impl AutoScalingGroup {
                 let fault = Fault::new("StartInstanceRefresh", "InstanceRefreshInProgress", progress);
                 Err(fault.within(watched - stuck + limit + MARGIN))
             }
-            RollOut::Failed(reason) => Err(Fault::new("StartInstanceRefresh", FAILED, reason)),
+            RollOutState::Failed(reason) => Err(Fault::new("StartInstanceRefresh", FAILED, reason)),
         }
     }
 
@@ -190,7 +190,7 @@ impl AutoScalingGroup {
 
 /// The state of the roll-out to the wanted version.
 #[derive(Debug, PartialEq)]
-enum RollOut {
+enum RollOutState {
     /// No refresh has started.
     Due,
     /// A refresh to a version that is no longer wanted is running.
@@ -201,28 +201,30 @@ enum RollOut {
     Failed(String),
 }
 
-impl RollOut {
+impl RollOutState {
     /// `began` is when this run began. A refresh that had failed before then does not prevent a new one; a refresh that
     /// this run started or watched counts as its own.
-    fn of(newest: Option<&InstanceRefresh>, wanted: &Template, began: SystemTime, is_watched: bool) -> RollOut {
-        let Some(refresh) = newest else { return RollOut::Due };
+    fn of(newest: Option<&InstanceRefresh>, wanted: &Template, began: SystemTime, is_watched: bool) -> RollOutState {
+        let Some(refresh) = newest else { return RollOutState::Due };
         let is_wanted = target(refresh).as_ref() == Some(wanted);
         match (refresh.status(), is_wanted) {
-            (Some(Status::Cancelling), _) => RollOut::Running("the previous roll-out is being cancelled".into()),
+            (Some(Status::Cancelling), _) => RollOutState::Running("the previous roll-out is being cancelled".into()),
             (Some(Status::RollbackInProgress), _) => {
                 let why = alarmed(refresh).unwrap_or_else(|| reason(refresh).to_owned());
-                RollOut::Running(format!("rolling back: {why}"))
+                RollOutState::Running(format!("rolling back: {why}"))
             }
-            (Some(Status::Pending | Status::InProgress | Status::Baking), true) => RollOut::Running(progress(refresh)),
-            (Some(Status::Pending | Status::InProgress | Status::Baking), false) => RollOut::Outdated,
-            (Some(Status::Successful) | None, _) | (_, false) => RollOut::Due,
+            (Some(Status::Pending | Status::InProgress | Status::Baking), true) => {
+                RollOutState::Running(progress(refresh))
+            }
+            (Some(Status::Pending | Status::InProgress | Status::Baking), false) => RollOutState::Outdated,
+            (Some(Status::Successful) | None, _) | (_, false) => RollOutState::Due,
             (Some(ended), true) if is_watched || has_ended_since(refresh, began) => {
-                RollOut::Failed(match alarmed(refresh) {
+                RollOutState::Failed(match alarmed(refresh) {
                     Some(why) => format!("AWS rolled the release back: {why}"),
                     None => format!("the roll-out ended as {}: {}", ended.as_str(), reason(refresh)),
                 })
             }
-            (Some(_), true) => RollOut::Due,
+            (Some(_), true) => RollOutState::Due,
         }
     }
 }
@@ -238,11 +240,11 @@ mod tests {
         Template { id: "lt-1".into(), version: "7".into() }
     }
 
-    fn check(status: Status, version: &str, ended_s: Option<i64>, expected: RollOut) {
+    fn check(status: Status, version: &str, ended_s: Option<i64>, expected: RollOutState) {
         assert_eq!(roll_out(status, version, ended_s, false), expected);
     }
 
-    fn roll_out(status: Status, version: &str, ended_s: Option<i64>, is_watched: bool) -> RollOut {
+    fn roll_out(status: Status, version: &str, ended_s: Option<i64>, is_watched: bool) -> RollOutState {
         let target = Template { id: "lt-1".into(), version: version.into() };
         let refresh = InstanceRefresh::builder()
             .status(status)
@@ -253,33 +255,33 @@ mod tests {
             .desired_configuration(DesiredConfiguration::builder().launch_template(specification(&target)).build())
             .build();
         let began = UNIX_EPOCH + Duration::from_secs(10_000);
-        RollOut::of(Some(&refresh), &wanted(), began, is_watched)
+        RollOutState::of(Some(&refresh), &wanted(), began, is_watched)
     }
 
     #[test]
     fn a_roll_out_is_started_once_and_waited_for() {
-        assert_eq!(RollOut::of(None, &wanted(), UNIX_EPOCH, false), RollOut::Due);
-        check(Status::Successful, "6", Some(9_990), RollOut::Due);
-        check(Status::InProgress, "7", None, RollOut::Running("rolling out: 50 %, 2 to be replaced".into()));
-        check(Status::RollbackInProgress, "7", None, RollOut::Running("rolling back: it is ill".into()));
+        assert_eq!(RollOutState::of(None, &wanted(), UNIX_EPOCH, false), RollOutState::Due);
+        check(Status::Successful, "6", Some(9_990), RollOutState::Due);
+        check(Status::InProgress, "7", None, RollOutState::Running("rolling out: 50 %, 2 to be replaced".into()));
+        check(Status::RollbackInProgress, "7", None, RollOutState::Running("rolling back: it is ill".into()));
     }
 
     #[test]
     fn an_obsolete_roll_out_is_cancelled() {
-        check(Status::Pending, "6", None, RollOut::Outdated);
+        check(Status::Pending, "6", None, RollOutState::Outdated);
         let cancelling = "the previous roll-out is being cancelled";
-        check(Status::Cancelling, "6", None, RollOut::Running(cancelling.into()));
-        check(Status::Cancelled, "6", Some(9_999), RollOut::Due);
+        check(Status::Cancelling, "6", None, RollOutState::Running(cancelling.into()));
+        check(Status::Cancelled, "6", Some(9_999), RollOutState::Due);
     }
 
     #[test]
     fn a_failed_roll_out_ends_its_run_and_is_started_again_by_the_next() {
         let reason = "the roll-out ended as RollbackSuccessful: it is ill";
-        check(Status::RollbackSuccessful, "7", Some(10_001), RollOut::Failed(reason.into()));
-        check(Status::RollbackSuccessful, "7", None, RollOut::Failed(reason.into()));
-        check(Status::RollbackSuccessful, "7", Some(10_000), RollOut::Due);
+        check(Status::RollbackSuccessful, "7", Some(10_001), RollOutState::Failed(reason.into()));
+        check(Status::RollbackSuccessful, "7", None, RollOutState::Failed(reason.into()));
+        check(Status::RollbackSuccessful, "7", Some(10_000), RollOutState::Due);
         // All within the second in which the run began.
         let own = roll_out(Status::RollbackSuccessful, "7", Some(10_000), true);
-        assert_eq!(own, RollOut::Failed(reason.into()));
+        assert_eq!(own, RollOutState::Failed(reason.into()));
     }
 }

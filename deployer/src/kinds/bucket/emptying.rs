@@ -7,7 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use super::Bucket;
 use crate::{
     cloud::{
-        aws::{Aws, Progress, found, gone},
+        aws::{Aws, ListPosition, found, gone},
         lease,
     },
     engine::{Fault, Size},
@@ -48,7 +48,7 @@ impl Bucket {
     /// Counts the objects and their older versions, and returns whether there are more; `None` if there is no such bucket.
     async fn count(&self, aws: &Aws) -> Result<Option<(Counts, bool)>, Fault> {
         let mut counts = Counts::default();
-        let (mut marker, mut progress) = (Marker::default(), Progress::of("ListObjectVersions"));
+        let (mut marker, mut position) = (Marker::default(), ListPosition::of("ListObjectVersions"));
         loop {
             // Keys may contain characters that XML cannot represent: without URL encoding such a listing cannot be
             // parsed.
@@ -67,7 +67,7 @@ impl Bucket {
             let key = page.next_key_marker.filter(|_| more).map(|key| decoded(&key, encoded));
             marker = (key, page.next_version_id_marker);
             let token = marker.0.as_ref().map(|key| format!("{key} {}", marker.1.as_deref().unwrap_or_default()));
-            if progress.advance(token)?.is_none() || counts.objects + counts.older >= COUNTED {
+            if position.advance(token)?.is_none() || counts.objects + counts.older >= COUNTED {
                 return Ok(Some((counts, more)));
             }
         }

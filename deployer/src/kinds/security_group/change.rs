@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aws_sdk_ec2::types::IpPermission;
 
-use super::rule::{Rule, permissions};
+use super::rule::{SecurityGroupRule, permissions};
 use crate::{
     cloud::aws::{Aws, gone},
     engine::Fault,
@@ -21,8 +21,8 @@ pub(super) async fn change(
     aws: &Aws,
     way: Way,
     id: &str,
-    want: &BTreeSet<Rule>,
-    there: &BTreeSet<Rule>,
+    want: &BTreeSet<SecurityGroupRule>,
+    there: &BTreeSet<SecurityGroupRule>,
 ) -> Result<(), Fault> {
     let missing = permissions(want.iter().filter(|rule| !rule.is_allowed_by(there)));
     let described = want.iter().filter(|rule| rule.is_allowed_by(there) && !there.contains(*rule));

@@ -52,7 +52,7 @@ struct Inner {
 struct Row {
     begun: Instant,
     verb: &'static str,
-    said: String,
+    text: String,
     bar: ProgressBar,
 }
 
@@ -112,8 +112,8 @@ impl Board {
         }
         let name = escape::line(&name);
         match progress {
-            Progress::Began(verb) => self.tell(name, verb, Some(verb)),
-            Progress::Waiting(state) => self.tell(name, &escape::line(&state), None),
+            Progress::Began(verb) => self.update_row(name, verb, Some(verb)),
+            Progress::Waiting(state) => self.update_row(name, &escape::line(&state), None),
             Progress::Done => self.finish(&name, &style().green().apply_to("✓").to_string(), None),
             Progress::Failed => self.finish(&name, &style().red().apply_to("✗").to_string(), Some("failed")),
             Progress::Skipped => screen::print(&format!("  {} {name}  skipped", style().dim().apply_to("-"))),
@@ -134,7 +134,7 @@ impl Board {
         let Some(row) = rows.get_mut(name) else { return };
         let is_news = match progress {
             Progress::Began(verb) => std::mem::replace(&mut row.verb, *verb) != *verb,
-            Progress::Waiting(state) => std::mem::replace(&mut row.said, state.clone()) != *state,
+            Progress::Waiting(state) => std::mem::replace(&mut row.text, state.clone()) != *state,
             Progress::Done | Progress::Failed | Progress::Skipped => true,
         };
         if is_news {
@@ -152,7 +152,7 @@ impl Board {
         }
     }
 
-    fn tell(&self, name: String, said: &str, verb: Option<&'static str>) {
+    fn update_row(&self, name: String, text: &str, verb: Option<&'static str>) {
         let mut rows = self.0.rows();
         if !rows.contains_key(&name) {
             let row = self.0.row(&rows, &name);
@@ -161,13 +161,13 @@ impl Board {
         let Some(row) = rows.get_mut(&name) else { return };
         row.verb = verb.unwrap_or(row.verb);
         let usual = self.0.usual(&name);
-        if row.said != said {
-            row.said = said.to_owned();
-            row.bar.set_message(said.to_owned());
+        if row.text != text {
+            row.text = text.to_owned();
+            row.bar.set_message(text.to_owned());
             if !self.0.is_drawn {
                 let usual = usual.filter(|_| verb.is_some());
                 let usual = usual.map_or(String::new(), |usual| format!(" (usually {})", whole_seconds(usual)));
-                screen::print(&format!("  {name}: {said}{usual}"));
+                screen::print(&format!("  {name}: {text}{usual}"));
             }
         }
     }
@@ -215,7 +215,7 @@ impl Inner {
         if self.is_drawn {
             bar.enable_steady_tick(TICK);
         }
-        Row { begun: Instant::now(), verb: "", said: String::new(), bar }
+        Row { begun: Instant::now(), verb: "", text: String::new(), bar }
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     engine::Progress,
-    package::{Building, Target},
+    package::{Building, Platform},
 };
 
 /// The number of crates from which a build takes long enough to mention it.
@@ -35,8 +35,8 @@ impl Build {
     pub fn show(&mut self, building: Building<'_>) {
         match building {
             Building::Began { packages, target } => self.shown = Some(Shown::begin(name(packages, target))),
-            Building::Said(line) if is_step(line) => (),
-            Building::Said(line) => say(line),
+            Building::Line(line) if is_step(line) => (),
+            Building::Line(line) => say(line),
             Building::Counted { done, all } => self.shown.iter_mut().for_each(|shown| shown.count(done, all)),
             Building::Ended => self.shown.take().into_iter().for_each(Shown::end),
         }
@@ -58,7 +58,7 @@ impl Shown {
             tenths: None,
         };
         if shown.is_terminal {
-            shown.tell(Progress::Began("building"));
+            shown.show_progress(Progress::Began("building"));
         }
         shown
     }
@@ -68,22 +68,22 @@ impl Shown {
         let tenths = (done * 10).checked_div(all).unwrap_or_default();
         if self.tenths.is_none() {
             announce(&self.name, all.saturating_sub(done)).iter().for_each(say);
-            self.tell(Progress::Began("building"));
+            self.show_progress(Progress::Began("building"));
         }
         if self.is_terminal || self.tenths != Some(tenths) {
-            self.tell(Progress::Waiting(format!("{done} of {all} crates")));
+            self.show_progress(Progress::Waiting(format!("{done} of {all} crates")));
         }
         self.tenths = Some(tenths);
     }
 
     fn end(self) {
         if self.tenths.is_some() {
-            self.tell(Progress::Done);
+            self.show_progress(Progress::Done);
         }
         self.board.close();
     }
 
-    fn tell(&self, progress: Progress) {
+    fn show_progress(&self, progress: Progress) {
         self.board.show_row(self.name.clone(), progress);
     }
 }
@@ -99,11 +99,11 @@ fn announce(name: &str, left: usize) -> Vec<String> {
     ]
 }
 
-fn name(packages: &[&str], target: Target) -> String {
+fn name(packages: &[&str], target: Platform) -> String {
     let packages = packages.join(", ");
     match target {
-        Target::Host => packages,
-        Target::Aws(architecture) => format!("{packages} for {}", architecture.name()),
+        Platform::Host => packages,
+        Platform::Aws(architecture) => format!("{packages} for {}", architecture.name()),
     }
 }
 
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn only_a_long_build_is_announced() {
-        let arm64 = name(&["labeler", "service"], Target::Aws(Architecture::Arm64));
+        let arm64 = name(&["labeler", "service"], Platform::Aws(Architecture::Arm64));
         assert_eq!(announce(&arm64, MANY)[0], "building labeler, service for arm64 with Cargo: 50 crates are left.");
         assert!(announce(&arm64, MANY)[1].contains("about ten on two cores"));
         assert!(announce(&arm64, MANY).iter().all(|line| line.len() <= 80));

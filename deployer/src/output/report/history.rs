@@ -9,7 +9,7 @@ use super::{escape, line, screen};
 
 /// One release, in words.
 #[derive(Debug, Clone, Default)]
-pub struct Row {
+pub struct ReleaseRow {
     /// Its number.
     pub number: String,
     /// When it was made, in UTC.
@@ -23,12 +23,12 @@ pub struct Row {
     /// The changes.
     pub changed: String,
     /// Its mark, if any.
-    pub mark: Option<Mark>,
+    pub mark: Option<ReleaseMark>,
 }
 
 /// The mark of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Mark {
+pub enum ReleaseMark {
     /// The instances run it.
     InService,
     /// It is replacing the one in service.
@@ -39,22 +39,22 @@ pub enum Mark {
     Gone,
 }
 
-impl Mark {
+impl ReleaseMark {
     fn sign(self) -> char {
         match self {
-            Mark::InService => '*',
-            Mark::RollingOut => '>',
-            Mark::RollingBack => '<',
-            Mark::Gone => 'x',
+            ReleaseMark::InService => '*',
+            ReleaseMark::RollingOut => '>',
+            ReleaseMark::RollingBack => '<',
+            ReleaseMark::Gone => 'x',
         }
     }
 
     fn words(self) -> &'static str {
         match self {
-            Mark::InService => "in service",
-            Mark::RollingOut => "rolling out",
-            Mark::RollingBack => "rolling back",
-            Mark::Gone => "its program is gone",
+            ReleaseMark::InService => "in service",
+            ReleaseMark::RollingOut => "rolling out",
+            ReleaseMark::RollingBack => "rolling back",
+            ReleaseMark::Gone => "its program is gone",
         }
     }
 }
@@ -62,15 +62,15 @@ impl Mark {
 /// The widest name shown: a longer one would hide the changes.
 const WIDEST: usize = 16;
 
-impl Row {
-    fn head() -> Row {
+impl ReleaseRow {
+    fn head() -> ReleaseRow {
         let [number, when, who, commit, program, changed] =
             ["#", "when (UTC)", "by", "commit", "program", "changed"].map(str::to_owned);
-        Row { number, when, who, commit, program, changed, mark: None }
+        ReleaseRow { number, when, who, commit, program, changed, mark: None }
     }
 
     fn columns(&self) -> [String; 5] {
-        let Row { number, when, who, commit, program, .. } = self;
+        let ReleaseRow { number, when, who, commit, program, .. } = self;
         let plain = |text: &String| escape::line(text);
         let who = console::truncate_str(&plain(who), WIDEST, "…").into_owned();
         [plain(number), plain(when), who, plain(commit), plain(program)]
@@ -78,15 +78,15 @@ impl Row {
 }
 
 /// Prints the releases of a service or function as an answer.
-pub fn releases(name: &str, rows: &[Row]) {
+pub fn releases(name: &str, rows: &[ReleaseRow]) {
     let columns = screen::columns().filter(|_| std::io::stdout().is_terminal());
     line(name);
     laid_out(rows, columns).iter().for_each(|row| line(row));
 }
 
 /// The table, and the marks in it.
-fn laid_out(rows: &[Row], columns: Option<usize>) -> Vec<String> {
-    let all: Vec<Row> = std::iter::once(Row::head()).chain(rows.iter().cloned()).collect();
+fn laid_out(rows: &[ReleaseRow], columns: Option<usize>) -> Vec<String> {
+    let all: Vec<ReleaseRow> = std::iter::once(ReleaseRow::head()).chain(rows.iter().cloned()).collect();
     let widest = |at: usize| all.iter().map(|row| measure_text_width(&row.columns()[at])).max().unwrap_or(0);
     let widths: [usize; 5] = std::array::from_fn(widest);
     let mut lines = Vec::new();
@@ -94,14 +94,14 @@ fn laid_out(rows: &[Row], columns: Option<usize>) -> Vec<String> {
         let cells = row.columns();
         let cells = cells.iter().zip(widths).map(|(cell, width)| pad_str(cell, width, Alignment::Left, None));
         let cells: Vec<String> = cells.map(|cell| format!("{cell}  ")).collect();
-        let mut before = format!("{} {}", row.mark.map_or(' ', Mark::sign), cells.concat());
+        let mut before = format!("{} {}", row.mark.map_or(' ', ReleaseMark::sign), cells.concat());
         let width = measure_text_width(&before);
         for part in wrapped(&escape::line(&row.changed), columns.map(|columns| columns.saturating_sub(width))) {
             lines.push(format!("{before}{part}").trim_end().to_owned());
             before = " ".repeat(width);
         }
     }
-    let marks: BTreeSet<Mark> = rows.iter().filter_map(|row| row.mark).collect();
+    let marks: BTreeSet<ReleaseMark> = rows.iter().filter_map(|row| row.mark).collect();
     let marks: Vec<String> = marks.into_iter().map(|mark| format!("{} {}", mark.sign(), mark.words())).collect();
     lines.extend((!marks.is_empty()).then(|| marks.join("   ")));
     lines
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_table_fits_a_terminal() {
-        let row = |number: &str, who: &str, changed: &str, mark| Row {
+        let row = |number: &str, who: &str, changed: &str, mark| ReleaseRow {
             number: number.into(),
             when: "2026-01-31 12:00".into(),
             who: who.into(),
@@ -150,9 +150,9 @@ mod tests {
         };
         let changed = "program; environment FIRST_VARIABLE, SECOND_VARIABLE";
         let rows = [
-            row("10", "ada", changed, Some(Mark::RollingOut)),
-            row("9", "grace.brewster.hopper", "program", Some(Mark::InService)),
-            row("8", "\u{1b}[2J", "first release", Some(Mark::Gone)),
+            row("10", "ada", changed, Some(ReleaseMark::RollingOut)),
+            row("9", "grace.brewster.hopper", "program", Some(ReleaseMark::InService)),
+            row("8", "\u{1b}[2J", "first release", Some(ReleaseMark::Gone)),
         ];
         expect_test::expect![[r"
               #   when (UTC)        by                commit    program   changed

@@ -7,7 +7,7 @@ use super::{
     status::{age, costs, now_s},
 };
 use crate::{
-    cloud::stacks::{FoundStack, Removal, Stacks, Unread},
+    cloud::stacks::{FoundStack, RemovalInstructions, Stacks, Unread},
     cost::existing::Sizes,
     output::{bytes, counted::counted},
 };
@@ -48,10 +48,10 @@ fn stack(it: &FoundStack, now_s: i64, lines: &mut Vec<String>) {
     lines.extend(wrapped(it.resources.iter().map(|(kind, count)| counted(*count, kind))));
     match &it.remove {
         None => lines.push("  to remove it: by hand, because no stack.yaml can have this name".into()),
-        Some(Removal { stack_yaml: None, commands }) => {
+        Some(RemovalInstructions { stack_yaml: None, commands }) => {
             lines.push(format!("  to remove it: {}", commands.join(", then ")));
         }
-        Some(Removal { stack_yaml: Some(text), commands }) => {
+        Some(RemovalInstructions { stack_yaml: Some(text), commands }) => {
             lines.push(format!("  to remove it: write these lines to {}.yaml", it.name));
             lines.extend(text.lines().map(|line| format!("    {line}")));
             lines.push(format!("  and run: {}", commands.join(", then ")));
@@ -130,7 +130,7 @@ mod tests {
                 row_bytes: Some(2_100),
             },
             cost: Cost { monthly: Some(36.99), ..Cost::default() },
-            remove: Some(Removal { stack_yaml, commands }),
+            remove: Some(RemovalInstructions { stack_yaml, commands }),
             has_anchor: true,
         };
         let odd = FoundStack { name: "a;b".into(), region, resources: [("role", 1)].into(), ..FoundStack::default() };
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_keys_of_the_json_are_stable() {
-        let stack = FoundStack { remove: Some(Removal::default()), ..FoundStack::default() };
+        let stack = FoundStack { remove: Some(RemovalInstructions::default()), ..FoundStack::default() };
         let (kinds, region, why) = (BTreeSet::new(), String::new(), String::new());
         let found = Stacks { account: None, stacks: vec![stack], unread: vec![Unread { region, kinds, why }] };
         let json: serde_json::Value = serde_json::from_str(&stacks_json(&found)).unwrap();

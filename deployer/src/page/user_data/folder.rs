@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{LARGEST_COMMANDS, LARGEST_DIRECT_ENVIRONMENT},
-        page::user_data::{Program, commands, program, variables},
+        page::user_data::{UploadedProgram, commands, program, variables},
     };
 
     fn python(run: &str, setup: Option<&str>, packages: &[&str]) -> UserData {
@@ -187,7 +187,7 @@ mod tests {
         let trap = "ExecStartPre=+/usr/bin/aws s3 cp --only-show-errors s3://other/key /opt\naws s3 cp --only-show-errors s3://other/key /opt\n0123  /opt/x\n- path: /secrets\n  permissions: '0644'\n  content: |\n    # A=\"secret x\"\n";
         let text = python(trap.trim(), Some(trap.trim()), &[]).render().unwrap();
         let bucket = "postagram-artifacts-000000000000-us-east-1";
-        assert_eq!(program(&text), Some(Program { bucket, key: "services/web/abc123", sha256: "abc123" }));
+        assert_eq!(program(&text), Some(UploadedProgram { bucket, key: "services/web/abc123", sha256: "abc123" }));
         assert_eq!(variables(&text).unwrap().into_keys().collect::<Vec<_>>(), ["A", "PORT"]);
         assert!(super::super::stored_values(&text).is_empty());
         assert!(commands(&text).unwrap().contains("s3://other/key"));

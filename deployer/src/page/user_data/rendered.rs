@@ -12,7 +12,7 @@ const BEFORE: &str = "ExecStartPre=+/usr/bin/";
 
 /// The program that user data of ours starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Program<'a> {
+pub struct UploadedProgram<'a> {
     /// The artifact bucket.
     pub bucket: &'a str,
     /// Its key there.
@@ -22,14 +22,14 @@ pub struct Program<'a> {
 }
 
 /// Finds the program in rendered user data; `None` if it is not ours.
-pub fn program(text: &str) -> Option<Program<'_>> {
+pub fn program(text: &str) -> Option<UploadedProgram<'_>> {
     let mut commands = text.lines().map(str::trim_start).map(|line| line.strip_prefix(BEFORE).unwrap_or(line));
     let download = commands.find_map(|line| line.strip_prefix(DOWNLOAD))?;
     let source = download.split(' ').find_map(|word| word.strip_prefix("s3://"))?;
     let (bucket, key) = source.split_once('/')?;
     let is_hash = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let mut hashes = text.lines().filter_map(|line| Some(line.split_once("  /opt/")?.0.trim_start()));
-    Some(Program { bucket, key, sha256: hashes.find(is_hash)? })
+    Some(UploadedProgram { bucket, key, sha256: hashes.find(is_hash)? })
 }
 
 /// The variables in rendered user data; `None` if it is not ours.
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn the_program_is_read_from_the_text() {
         let bucket = "postagram-artifacts-000000000000-us-east-1";
-        let expected = Some(Program { bucket, key: "services/web/abc123", sha256: "abc123" });
+        let expected = Some(UploadedProgram { bucket, key: "services/web/abc123", sha256: "abc123" });
         let seed = format!("s3://{bucket}/seed.json");
         // Values that look like the lines of the unit and of the checksum.
         let download = format!("ExecStartPre=+/usr/bin/aws s3 cp {seed} /x");
@@ -171,7 +171,7 @@ mod tests {
         let trap = "x  /opt/postagram-web/service ExecStartPre=+/usr/bin/aws s3 cp s3://other/key /opt";
         let text = postagram(&[("A", trap), ("ExecStartPre", trap)]).render().unwrap();
         let bucket = "postagram-artifacts-000000000000-us-east-1";
-        assert_eq!(program(&text), Some(Program { bucket, key: "services/web/abc123", sha256: "abc123" }));
+        assert_eq!(program(&text), Some(UploadedProgram { bucket, key: "services/web/abc123", sha256: "abc123" }));
         assert_eq!(variables(&text).unwrap()["PORT"], "8080");
         assert_eq!(program("#cloud-config\n"), None);
         assert!(variables("#cloud-config\n").is_none() && commands("#cloud-config\n").is_none());

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::servers::{Answers, CLOSED, serve};
-use crate::support::{Project, Said};
+use crate::support::{Project, RunOutput};
 
 pub const STACK: &str = "name: small\nregion: us-east-1\ntables:\n  t: { partition_key: k }\n";
 
@@ -68,7 +68,7 @@ impl Case {
     }
 }
 
-pub fn run(case: &Case) -> (Project, Said) {
+pub fn run(case: &Case) -> (Project, RunOutput) {
     let project = Project::with(&STACK.replace("us-east-1", case.region));
     let home = project.path().to_owned();
     let files = [(".aws/config", case.config), (".aws/credentials", case.credentials)];

@@ -8,7 +8,7 @@ use super::{
     case::{Case, KEYS, STACK, check_all},
     servers::{accepts_every_key, serve},
 };
-use crate::support::{Project, Said};
+use crate::support::{Project, RunOutput};
 
 const GOOD: &str = "[default]\naws_access_key_id = AKIAX\naws_secret_access_key = x\n";
 
@@ -239,7 +239,7 @@ fn any_value_of_an_aws_setting_gives_a_run_or_a_one_line_error() {
         for _ in 0..4 {
             scope.spawn(|| {
                 while let Some((what, mut command)) = next() {
-                    let said = Said::from(command.output().expect("the deployer can be started"));
+                    let said = RunOutput::from(command.output().expect("the deployer can be started"));
                     let is_signed_in = said.stderr.contains(SIGNED_IN);
                     let errors = said
                         .stderr

@@ -18,7 +18,7 @@ use crate::storage::scan::Scan;
 
 /// The keys of all posts, as of the start of their refresh or later.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(super) struct SortedKeys {
     /// Each post with the index of its author.
     pub(super) posts: Vec<(PostId, u32)>,
     pub(super) users: Vec<User>,
@@ -31,7 +31,7 @@ pub(super) struct Keys {
 /// The keys of a page of a list, and whether there are more after it.
 pub(crate) type Stretch = (Vec<(PostId, User)>, bool);
 
-impl Keys {
+impl SortedKeys {
     pub(super) async fn read(scan: &Scan, most: usize) -> Result<Self, Failed> {
         let begun = Instant::now();
         let collected: Arc<Mutex<Collected>> = Arc::default();

@@ -7,14 +7,14 @@ use futures::future::{BoxFuture, Shared};
 use posts::{PostId, User};
 
 use super::MOST_CHANGES;
-use super::keys::{Keys, Stretch};
+use super::keys::{SortedKeys, Stretch};
 use crate::http::error::Error;
 use crate::storage::dynamodb::Failed;
 use crate::storage::rows::{Order, Part};
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    pub(super) keys: Option<Arc<Keys>>,
+    pub(super) keys: Option<Arc<SortedKeys>>,
     /// This instance's changes since the reading of `keys` began, numbered in order.
     pub(super) changes: BTreeMap<PostId, (u64, Change)>,
     pub(super) number: u64,
@@ -50,7 +50,7 @@ impl State {
     }
 
     /// Replaces the cached keys with newer ones.
-    pub(super) fn end(&mut self, read: Result<Keys, Failed>) -> Result<(), Error> {
+    pub(super) fn end(&mut self, read: Result<SortedKeys, Failed>) -> Result<(), Error> {
         let reading = self.reading.take();
         let keys = read.inspect_err(|error| tracing::warn!(cause = %error, "the keys of the table cannot be read"))?;
         let since = reading.map_or(0, |reading| reading.since);
@@ -60,7 +60,7 @@ impl State {
     }
 
     /// Returns the next posts of a list; `None` if the page extends beyond the cache.
-    pub(super) fn stretch(&self, keys: &Keys, part: &Part, most: usize) -> Option<Stretch> {
+    pub(super) fn stretch(&self, keys: &SortedKeys, part: &Part, most: usize) -> Option<Stretch> {
         let is_changed = |id: &PostId, user: &User| {
             let change = self.changes.get(id).map(|(_, change)| change);
             matches!(change, Some(Change::There(whose) | Change::Gone(whose)) if whose == user)

@@ -3,7 +3,7 @@
 use aws_config::profile::Profile;
 
 use super::login_error::{LOGIN_ERRORS, LoginError};
-use super::{COPY, Source, is_word, no_profile_remedy};
+use super::{COPY, CredentialSource, is_word, no_profile_remedy};
 use crate::cloud::sign_in::{Profiles, Trouble};
 
 /// A profile with the profiles that it refers to.
@@ -94,7 +94,7 @@ pub(super) fn chain(profiles: &Profiles, profile: &Profile, origin: &'static str
         let mfa = at.get("mfa_serial").is_some();
         chain.roles.insert(0, Role { arn: role.into(), profile: at.name().into(), mfa });
         let name = at.name();
-        let wrong = |cause: String, remedy: String| Err(Source::Profile(chain.clone()).failed(cause, remedy));
+        let wrong = |cause: String, remedy: String| Err(CredentialSource::Profile(chain.clone()).failed(cause, remedy));
         match (at.get("source_profile"), at.get("credential_source")) {
             (Some(_), Some(_)) => {
                 return wrong(
@@ -141,7 +141,7 @@ pub(super) fn chain(profiles: &Profiles, profile: &Profile, origin: &'static str
 fn base(chain: &Chain, profiles: &Profiles, profile: &Profile) -> Result<Base, Trouble> {
     let name = profile.name();
     let has = |key| profile.get(key).is_some();
-    let wrong = |cause: String, remedy: String| Err(Source::Profile(chain.clone()).failed(cause, remedy));
+    let wrong = |cause: String, remedy: String| Err(CredentialSource::Profile(chain.clone()).failed(cause, remedy));
     if let Some(named) = profile.get("credential_source") {
         return match NAMED.iter().find(|known| known.eq_ignore_ascii_case(named)) {
             Some(known) => Ok(Base::Named(known)),
@@ -157,7 +157,7 @@ fn base(chain: &Chain, profiles: &Profiles, profile: &Profile) -> Result<Base, T
             return wrong(cause, "add `role_arn`".into());
         }
         let base = Base::WebIdentity { file: file.into() };
-        let source = Source::Profile(Chain { base: base.clone(), ..chain.clone() });
+        let source = CredentialSource::Profile(Chain { base: base.clone(), ..chain.clone() });
         source.check_token(file)?;
         return Ok(base);
     }
@@ -251,7 +251,7 @@ impl Chain {
         }
     }
 
-    pub(super) fn explain(&self, source: &Source, whole: &str, cause: String) -> Trouble {
+    pub(super) fn explain(&self, source: &CredentialSource, whole: &str, cause: String) -> Trouble {
         let is_login = matches!(self.base, Base::Sso { .. } | Base::Login);
         let known = LOGIN_ERRORS.iter().find(|(sign, _)| whole.contains(sign)).filter(|_| is_login);
         match known {

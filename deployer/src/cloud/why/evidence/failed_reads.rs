@@ -9,7 +9,7 @@ pub fn keep<T>(unread: &mut Vec<String>, what: &str, read: Result<T, Fault>) -> 
 
 /// The message about a failed read.
 pub fn unread(what: &str, fault: &Fault) -> String {
-    format!("could not read {what}: {}", denied_or_said(fault))
+    format!("could not read {what}: {}", failure_reason(fault))
 }
 
 /// Whether a read failed because the caller lacks the permission.
@@ -18,7 +18,7 @@ pub fn is_denied(fault: &Fault) -> bool {
 }
 
 /// Returns why a read failed. Of a denial only the operation is interesting.
-pub fn denied_or_said(fault: &Fault) -> String {
+pub fn failure_reason(fault: &Fault) -> String {
     match is_denied(fault) {
         true => format!("denied ({})", fault.operation),
         false => fault.to_string(),

@@ -4,7 +4,7 @@ use crate::output::exit::Failure;
 
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub struct CheckResult {
     mark: Mark,
     text: String,
     remedy: Option<String>,
@@ -20,31 +20,31 @@ enum Mark {
     Unclear,
 }
 
-impl Finding {
+impl CheckResult {
     /// Returns a passed check.
-    pub fn good(subject: &str, text: impl std::fmt::Display) -> Finding {
-        Finding { mark: Mark::Good, text: format!("{subject}: {text}"), remedy: None }
+    pub fn good(subject: &str, text: impl std::fmt::Display) -> CheckResult {
+        CheckResult { mark: Mark::Good, text: format!("{subject}: {text}"), remedy: None }
     }
 
     /// `up` would fail.
-    pub fn bad(subject: &str, text: impl std::fmt::Display) -> Finding {
-        Finding { mark: Mark::Bad, ..Finding::good(subject, text) }
+    pub fn bad(subject: &str, text: impl std::fmt::Display) -> CheckResult {
+        CheckResult { mark: Mark::Bad, ..CheckResult::good(subject, text) }
     }
 
     /// Returns a check that was not made, or found a possible problem.
-    pub fn unclear(subject: &str, text: impl std::fmt::Display) -> Finding {
-        Finding { mark: Mark::Unclear, ..Finding::good(subject, text) }
+    pub fn unclear(subject: &str, text: impl std::fmt::Display) -> CheckResult {
+        CheckResult { mark: Mark::Unclear, ..CheckResult::good(subject, text) }
     }
 
     /// The failure that `up` would end with.
-    pub fn of(subject: &str, failure: &Failure) -> Finding {
+    pub fn of(subject: &str, failure: &Failure) -> CheckResult {
         let causes: Vec<String> = failure.error.chain().map(ToString::to_string).collect();
-        Finding { remedy: failure.hint.clone(), ..Finding::bad(subject, causes.join(": ")) }
+        CheckResult { remedy: failure.hint.clone(), ..CheckResult::bad(subject, causes.join(": ")) }
     }
 
     /// Adds the remedy.
-    pub fn remedy(self, remedy: impl Into<String>) -> Finding {
-        Finding { remedy: Some(remedy.into()), ..self }
+    pub fn remedy(self, remedy: impl Into<String>) -> CheckResult {
+        CheckResult { remedy: Some(remedy.into()), ..self }
     }
 
     /// Whether `up` would fail.
@@ -71,11 +71,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_remedy_of_several_lines_is_indented_below_its_finding() {
-        let finding = Finding::bad("tools", "zig is missing").remedy("install it:\n  pip install ziglang");
-        assert!(finding.is_bad());
-        assert_eq!(finding.lines(), ["✗ tools: zig is missing", "  hint: install it:", "    pip install ziglang"]);
-        assert_eq!(Finding::good("region", "us-east-1").lines(), ["✓ region: us-east-1"]);
-        assert_eq!(Finding::unclear("quotas", "unchecked").lines(), ["! quotas: unchecked"]);
+    fn a_remedy_of_several_lines_is_indented_below_its_check() {
+        let result = CheckResult::bad("tools", "zig is missing").remedy("install it:\n  pip install ziglang");
+        assert!(result.is_bad());
+        assert_eq!(result.lines(), ["✗ tools: zig is missing", "  hint: install it:", "    pip install ziglang"]);
+        assert_eq!(CheckResult::good("region", "us-east-1").lines(), ["✓ region: us-east-1"]);
+        assert_eq!(CheckResult::unclear("quotas", "unchecked").lines(), ["! quotas: unchecked"]);
     }
 }
