@@ -191,8 +191,7 @@ in_both_browsers!(the_author_describes_a_picture, describes);
 async fn describes(browser: Browser) {
     let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
-    let lake = visit.picture("lake.jpg", &LAKE);
-    visit.service.store("lake.jpg", &lake).await;
+    visit.store("lake.jpg", &LAKE).await;
     let picture = Some(("lake.jpg".to_owned(), &["Lake"][..]));
     visit.service.seed(&[Seed { title: "A lake", picture, ..SEED }]).await;
     visit.open_as("Ada").await;
