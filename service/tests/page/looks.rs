@@ -14,7 +14,7 @@ async fn uses_the_keyboard(browser: Browser) {
     let page = &visit.page;
     visit.open().await;
     page.press(&TAB.to_string()).await;
-    assert!(visit.has_focus(".skip").await, "the first stop is the skip link");
+    visit.focus_is(".skip").await; // the first stop
     visit.tab_to("#new", false).await;
     page.press(&ENTER.to_string()).await;
     visit.until("the login", "document.activeElement.id === 'login-name'").await;
@@ -36,9 +36,9 @@ async fn uses_the_keyboard(browser: Browser) {
     // A deleted post can be restored, and the focus follows it.
     visit.tab_to("#posts .delete", false).await;
     page.press(&ENTER.to_string()).await;
-    assert!(visit.has_focus(".gone .undo").await);
+    visit.focus_is(".gone .undo").await;
     page.press(&ENTER.to_string()).await;
-    assert!(visit.has_focus("#posts .delete").await);
+    visit.focus_is("#posts .delete").await;
     page.press(&ENTER.to_string()).await;
     visit.tab_to(".gone .dismiss", false).await;
     page.press(&ENTER.to_string()).await;
@@ -51,7 +51,7 @@ async fn uses_the_keyboard(browser: Browser) {
     visit.until("the form", "document.activeElement.id === 'post-title'").await;
     page.press(&ESCAPE.to_string()).await;
     visit.until("the page", "!document.querySelector('#compose').open").await;
-    assert!(visit.has_focus("#new").await);
+    visit.focus_is("#new").await;
     visit.tab_to("#me", false).await;
     page.press(&ENTER.to_string()).await;
     visit.until("the profile", "document.activeElement.id === 'heading'").await;

@@ -149,7 +149,7 @@ async fn opens_pictures(browser: Browser) {
     page.press(&ESCAPE.to_string()).await;
     let closed = "!document.querySelector('#lightbox').open && !history.state.box";
     visit.until("the list", closed).await;
-    assert!(visit.has_focus(&format!("{tall} .picture")).await);
+    visit.focus_is(&format!("{tall} .picture")).await;
 
     // By swiping, and going back closes it.
     page.click(&format!("{tall} .picture")).await;
@@ -305,7 +305,7 @@ async fn shares(browser: Browser) {
         assert_eq!(page.value("shared").await, json!([address]));
         visit.text_is(&format!("{wide} .share span"), "Link copied").await;
         visit.text_is(&format!("{wide} .share span"), "Share").await;
-        assert!(visit.has_focus(&format!("{wide} .share")).await);
+        visit.focus_is(&format!("{wide} .share")).await;
     }
 
     // A second time before the result is gone: afterwards the button has its own text again.
@@ -415,7 +415,7 @@ async fn skips(browser: Browser) {
     seed(&visit).await;
     visit.open().await;
     page.press(&TAB.to_string()).await;
-    assert!(visit.has_focus(".skip").await);
+    visit.focus_is(".skip").await;
     page.press("\u{e007}").await;
     visit.until("the posts", "document.activeElement.id === 'posts'").await;
     assert_ne!(page.value("document.querySelector('article.post')").await, Value::Null);

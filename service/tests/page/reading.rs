@@ -36,7 +36,7 @@ async fn shows_newer_posts(browser: Browser) {
     visit.titles_are(&["Third", "Second", "First"]).await;
     assert_eq!(page.value("document.querySelector('#newer').hidden").await, true);
     let focused = visit.post("Third").await;
-    assert!(visit.has_focus(&focused).await);
+    visit.focus_is(&focused).await;
 
     // Labels of known posts and deletions by others are no news, but are shown as well.
     visit.store("lake.jpg", &LAKE).await;

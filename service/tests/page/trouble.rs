@@ -148,7 +148,7 @@ async fn fails_in_place(browser: Browser) {
     visit.front.pass("GET /posts");
     page.click("#retry").await;
     visit.titles_are(&["First"]).await;
-    assert!(visit.has_focus("#posts").await);
+    visit.focus_is("#posts").await;
     assert_eq!(page.value("document.querySelector('#problem').hidden").await, true);
     visit.be_patient().await;
 
@@ -160,7 +160,7 @@ async fn fails_in_place(browser: Browser) {
     visit.text_is("#post-form-problem", "The service is busy. Please try again in a moment.").await;
     visit.is_sound_everywhere("an error of the form").await;
     assert_eq!(page.value("document.querySelector('#post-title').value").await, "Second");
-    assert!(visit.has_focus("#post-submit").await);
+    visit.focus_is("#post-submit").await;
     visit.front.pass("POST /posts");
     page.click("#post-submit").await;
     visit.titles_are(&["Second", "First"]).await;
@@ -175,7 +175,7 @@ async fn fails_in_place(browser: Browser) {
         page.text(&format!("{second} .text-of-state")).await,
         "The picture could not be sent. The service is busy. Please try again in a moment."
     );
-    assert!(visit.has_focus(&format!("{second} .state button")).await);
+    visit.focus_is(&format!("{second} .state button")).await;
     visit.is_sound_everywhere("a failure").await;
     let held = json!({ "uploadURL": format!("{}/held", visit.front.url), "objectName": "held" });
     visit.front.answer("GET /signedUrlPut", Answer::Say(held));
