@@ -103,7 +103,7 @@ async fn reloads_without_a_network(browser: Browser) {
     visit.front.url.clone_from(&line.url);
     visit.pictures_from(&line.url).await;
     let page = &visit.page;
-    visit.service.store("lake.jpg", &visit.picture("lake.jpg", &LAKE)).await;
+    visit.store("lake.jpg", &LAKE).await;
     let picture = Some(("lake.jpg".to_owned(), &["Lake"][..]));
     visit
         .service

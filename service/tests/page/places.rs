@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 use testkit::browser::Browser;
-use testkit::landscape::{DUSK, LAKE, MEADOW};
+use testkit::landscape::{DUSK, LAKE};
 
 use crate::front::Answer;
 use crate::visit::{ESCAPE, SEED, Seed, TAB, Visit, in_both_browsers};
 
 /// Three posts by two authors: with a tall picture, with a wide one, and without.
 async fn seed(visit: &Visit) {
-    for (name, colours) in [("lake", LAKE), ("meadow", MEADOW), ("dusk", DUSK)] {
-        visit.service.store(&format!("{name}.jpg"), &visit.picture(&format!("{name}.jpg"), &colours)).await;
+    for (name, colours) in [("lake.jpg", LAKE), ("dusk.jpg", DUSK)] {
+        visit.store(name, &colours).await;
     }
     let picture = |name: &str, labels: &'static [&'static str]| Some((format!("{name}.jpg"), labels));
     visit
@@ -149,7 +149,7 @@ async fn opens_pictures(browser: Browser) {
     page.press(&ESCAPE.to_string()).await;
     let closed = "!document.querySelector('#lightbox').open && !history.state.box";
     visit.until("the list", closed).await;
-    assert!(visit.has_focus(&format!("{tall} .picture")).await);
+    visit.focus_is(&format!("{tall} .picture")).await;
 
     // By swiping, and going back closes it.
     page.click(&format!("{tall} .picture")).await;
@@ -173,19 +173,18 @@ async fn opens_pictures(browser: Browser) {
     visit.until("the list", closed).await;
 
     // While the picture is zoomed, one finger moves it.
-    if page.is_chromium() {
-        page.click(&format!("{tall} .picture")).await;
-        visit.until("the picture", &shows("dusk.jpg")).await;
-        let touch = "getComputedStyle(document.querySelector('#lightbox-stage')).touchAction";
-        assert_eq!(page.value(touch).await, "pinch-zoom");
-        page.devtools("Emulation.setPageScaleFactor", json!({ "pageScaleFactor": 2 })).await;
-        visit.until("the zoom", &format!("visualViewport.scale > 1.5 && {touch} !== 'pinch-zoom'")).await;
-        assert_eq!(page.value(touch).await, "manipulation", "another word for pan-x pan-y pinch-zoom");
-        page.devtools("Emulation.setPageScaleFactor", json!({ "pageScaleFactor": 1 })).await;
-        visit.until("the end of the zoom", &format!("visualViewport.scale === 1 && {touch} === 'pinch-zoom'")).await;
-        visit.back().await;
-        visit.until("the list", closed).await;
-    }
+    page.click(&format!("{tall} .picture")).await;
+    visit.until("the picture", &shows("dusk.jpg")).await;
+    let touch = "getComputedStyle(document.querySelector('#lightbox-stage')).touchAction";
+    visit.until("the start", &format!("{touch} === 'pinch-zoom'")).await;
+    page.zoom(2).await;
+    // Two words for the same.
+    let moves = format!("['manipulation', 'pan-x pan-y pinch-zoom'].includes({touch})");
+    visit.until("the zoom", &format!("visualViewport.scale > 1.5 && {moves}")).await;
+    page.zoom(1).await;
+    visit.until("the end of the zoom", &format!("visualViewport.scale === 1 && {touch} === 'pinch-zoom'")).await;
+    visit.back().await;
+    visit.until("the list", closed).await;
 
     // A link in the picture's caption takes its place in the history.
     page.click(&format!("{wide} .picture")).await;
@@ -306,7 +305,7 @@ async fn shares(browser: Browser) {
         assert_eq!(page.value("shared").await, json!([address]));
         visit.text_is(&format!("{wide} .share span"), "Link copied").await;
         visit.text_is(&format!("{wide} .share span"), "Share").await;
-        assert!(visit.has_focus(&format!("{wide} .share")).await);
+        visit.focus_is(&format!("{wide} .share")).await;
     }
 
     // A second time before the result is gone: afterwards the button has its own text again.
@@ -386,10 +385,11 @@ async fn fills_a_tall_window(browser: Browser) {
     visit.end().await;
 }
 
+in_both_browsers!(a_busy_browser_adds_posts_by_scrolling, scrolls_in_a_busy_browser);
+
 /// A busy browser reports at once that the end of the list was moved away, and that it is near again.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_busy_browser_adds_posts_by_scrolling() {
-    let visit = Visit::new().await;
+async fn scrolls_in_a_busy_browser(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
     seed_ninety(&visit).await;
     let collect = "window.IntersectionObserver = class extends IntersectionObserver {
         constructor(act, options) {
@@ -399,8 +399,9 @@ async fn a_busy_browser_adds_posts_by_scrolling() {
                 collected.push(...entries);
             }, options);
         }
-    }";
-    visit.page.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": collect })).await;
+    };
+    ";
+    visit.front.answer("GET /app.js", Answer::Prepend(collect));
     visit.open().await;
     scroll_through_ninety(&visit).await;
     visit.end().await;
@@ -414,7 +415,7 @@ async fn skips(browser: Browser) {
     seed(&visit).await;
     visit.open().await;
     page.press(&TAB.to_string()).await;
-    assert!(visit.has_focus(".skip").await);
+    visit.focus_is(".skip").await;
     page.press("\u{e007}").await;
     visit.until("the posts", "document.activeElement.id === 'posts'").await;
     assert_ne!(page.value("document.querySelector('article.post')").await, Value::Null);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use testkit::browser::Browser;
-use testkit::landscape::{DUSK, LAKE};
+use testkit::landscape::LAKE;
 
 use crate::front::Answer;
 use crate::visit::{LANGUAGES, SCHEMES, SEED, Seed, Visit, in_both_browsers};
@@ -36,11 +36,10 @@ async fn shows_newer_posts(browser: Browser) {
     visit.titles_are(&["Third", "Second", "First"]).await;
     assert_eq!(page.value("document.querySelector('#newer').hidden").await, true);
     let focused = visit.post("Third").await;
-    assert!(visit.has_focus(&focused).await);
+    visit.focus_is(&focused).await;
 
     // Labels of known posts and deletions by others are not announced, but they are shown.
-    let lake = visit.picture("lake.jpg", &LAKE);
-    visit.service.store("lake.jpg", &lake).await;
+    visit.store("lake.jpg", &LAKE).await;
     let posts = visit.service.list("/posts?user=Bob").await;
     let id = posts[0]["id"].as_str().unwrap().replace("POST#", "");
     visit.service.label("Bob", &id, "lake.jpg", &["Lake"]).await;
@@ -96,19 +95,7 @@ const MOST_BYTES: u64 = 60_000;
 async fn loads_little(browser: Browser) {
     let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
-    let lake = visit.picture("lake.jpg", &LAKE);
-    let dusk = visit.picture("dusk.jpg", &DUSK);
-    visit.service.store("lake.jpg", &lake).await;
-    visit.service.store("dusk.jpg", &dusk).await;
-    let picture = |name: &str| Some((format!("{name}.jpg"), &["Lake"][..]));
-    visit
-        .service
-        .seed(&[
-            Seed { title: "Unknown size", minutes_ago: 3, picture: picture("lake"), size: "", ..SEED },
-            Seed { title: "Words", minutes_ago: 2, ..SEED },
-            Seed { title: "Known size", minutes_ago: 1, picture: picture("dusk"), ..SEED },
-        ])
-        .await;
+    visit.seed_three().await;
     visit.size(1200, 2000).await;
     visit.open().await;
     let loaded = "document.querySelectorAll('.picture.loaded').length === 2";
@@ -128,9 +115,10 @@ async fn loads_little(browser: Browser) {
     visit.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn hostile_texts_are_shown_as_text_within_320_pixels_and_accessibly() {
-    let visit = Visit::new().await;
+in_both_browsers!(hostile_texts_are_shown_as_text_within_320_pixels_and_accessibly, shows_hostile_texts);
+
+async fn shows_hostile_texts(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
     let lake = visit.picture("lake.jpg", &LAKE);
     visit.service.store("a/b#?&+%/1/lake é+1.jpg", &lake).await;
@@ -215,7 +203,7 @@ async fn hostile_texts_are_shown_as_text_within_320_pixels_and_accessibly() {
     let height = format!("document.querySelector(\"{folded} .text\").getBoundingClientRect().height");
     let before = page.value(&height).await.as_f64().unwrap();
     page.click(&format!("{folded} .unfold")).await;
-    assert!(page.value(&height).await.as_f64().unwrap() > 3.0 * before);
+    visit.until("all of the text", &format!("{height} > {}", 3.0 * before)).await;
     assert_eq!(page.text(&format!("{folded} .text")).await, long);
     visit.is_sound("unfolded").await;
 
@@ -317,12 +305,13 @@ async fn frames(page: &Browser) -> String {
     )
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_page_uses_the_first_browser_language_that_it_supports() {
-    let visit = Visit::new().await;
+in_both_browsers!(the_page_uses_the_first_browser_language_that_it_supports, uses_the_browsers_language);
+
+async fn uses_the_browsers_language(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
     let picture = Some(("lake.jpg".to_owned(), &["Sunset", "Armillary Sphere"][..]));
-    visit.service.store("lake.jpg", &visit.picture("lake.jpg", &LAKE)).await;
+    visit.store("lake.jpg", &LAKE).await;
     visit.service.seed(&[Seed { title: "Hier", minutes_ago: 24 * 60, picture, ..SEED }]).await;
     for (languages, language, publish, when, label, month) in [
         ("fr-CA,en", "fr", "Publier", "hier", "#coucher de soleil", "20"),

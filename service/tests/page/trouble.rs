@@ -11,9 +11,10 @@ use crate::support::{BUCKET, uuid};
 use crate::tokens::{self, SETTINGS, claims, shared};
 use crate::visit::{NONE, Visit, in_both_browsers};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn errors_are_shown_in_the_language_of_the_page() {
-    let visit = Visit::new().await;
+in_both_browsers!(errors_are_shown_in_the_language_of_the_page, explains_in_the_language_of_the_page);
+
+async fn explains_in_the_language_of_the_page(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
     visit.open_as("Ada").await;
     for (language, words) in [
@@ -48,7 +49,7 @@ async fn errors_are_shown_in_the_language_of_the_page() {
             visit.text_is("#post-form-problem", words).await;
             visit.front.pass("POST /posts");
         }
-        assert!(visit.has_focus("#post-submit").await);
+        visit.focus_is("#post-submit").await;
     }
     visit.is_sound_everywhere("an error of the form in French").await;
 
@@ -59,26 +60,29 @@ async fn errors_are_shown_in_the_language_of_the_page() {
     page.click("#post-submit").await;
     let words = "Ce titre ne peut pas être publié. Il peut avoir jusqu’à 300 caractères.";
     visit.text_is("#post-title-problem", words).await;
-    assert!(visit.has_focus("#post-title[aria-invalid=true]").await);
+    visit.focus_is("#post-title[aria-invalid=true]").await;
     page.script(longer, json!(["#post-title", 300])).await;
     page.script(longer, json!(["#post-body", 10_001])).await;
     page.click("#post-submit").await;
     let words = "Ce texte ne peut pas être publié. Il peut avoir jusqu’à 10 000 caractères.";
     visit.text_is("#post-body-problem", words).await;
-    assert!(visit.has_focus("#post-body[aria-invalid=true]").await);
+    visit.focus_is("#post-body[aria-invalid=true]").await;
     page.click("#compose-close").await;
 
     // The login asks again for a name that the page rejects, as for one that the service rejects.
     visit.log_out().await;
     page.click("#enter").await;
     for name in ["..", "Zo\u{200B}é", "\u{202E}Zoé"] {
-        page.script("document.querySelector('#login-name').value = arguments[0]", json!([name])).await;
+        let write = "const field = document.querySelector('#login-name');
+            field.value = arguments[0];
+            field.dispatchEvent(new Event('input'))";
+        page.script(write, json!([name])).await;
+        visit.text_is("#login-problem", "").await;
         page.click("#login-form [type=submit]").await;
         let words = "Ce nom ne peut pas être utilisé. Choisissez-en un autre : ce que vous avez écrit est encore là.";
-        let shows_problem = format!("document.querySelector('#login-problem').textContent === {}", json!(words));
-        visit.until("the refusal of the name", &shows_problem).await;
+        visit.text_is("#login-problem", words).await;
         assert_eq!(page.value("document.querySelector('#me').hidden").await, true, "{name:?}");
-        assert!(visit.has_focus("#login-name").await);
+        visit.focus_is("#login-name").await;
     }
     visit.is_sound_everywhere("a refused name in French").await;
     visit.open_as("Zoé").await;
@@ -88,8 +92,8 @@ async fn errors_are_shown_in_the_language_of_the_page() {
     page.click("#post-submit").await;
     visit.until("the login", "document.querySelector('#login').open").await;
     let words = "Le service ne vous connaît pas. Reconnectez-vous : ce que vous avez écrit est encore là.";
-    assert_eq!(page.text("#login-problem").await, words);
-    assert!(visit.has_focus("#login-name").await);
+    visit.text_is("#login-problem", words).await;
+    visit.focus_is("#login-name").await;
     assert_eq!(page.value("document.querySelector('#post-title').value").await, "Gardé");
     visit.is_sound_everywhere("an unknown name in French").await;
     visit.front.pass("POST /posts");
@@ -98,9 +102,10 @@ async fn errors_are_shown_in_the_language_of_the_page() {
     visit.end_having_seen(&[401, 404, 413, 422, 429, 500]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_post_deleted_elsewhere_disappears_from_the_page() {
-    let visit = Visit::new().await;
+in_both_browsers!(a_post_deleted_elsewhere_disappears_from_the_page, misses_a_deleted_post);
+
+async fn misses_a_deleted_post(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
     let [removed, wanting] = ["Removed", "Wanting a picture"].map(|title| visit.service.write(b"Ada", title));
     let (removed, wanting) = (removed.await, wanting.await);
@@ -143,7 +148,7 @@ async fn fails_in_place(browser: Browser) {
     visit.front.pass("GET /posts");
     page.click("#retry").await;
     visit.titles_are(&["First"]).await;
-    assert!(visit.has_focus("#posts").await);
+    visit.focus_is("#posts").await;
     assert_eq!(page.value("document.querySelector('#problem').hidden").await, true);
     visit.be_patient().await;
 
@@ -155,7 +160,7 @@ async fn fails_in_place(browser: Browser) {
     visit.text_is("#post-form-problem", "The service is busy. Please try again in a moment.").await;
     visit.is_sound_everywhere("an error of the form").await;
     assert_eq!(page.value("document.querySelector('#post-title').value").await, "Second");
-    assert!(visit.has_focus("#post-submit").await);
+    visit.focus_is("#post-submit").await;
     visit.front.pass("POST /posts");
     page.click("#post-submit").await;
     visit.titles_are(&["Second", "First"]).await;
@@ -170,7 +175,7 @@ async fn fails_in_place(browser: Browser) {
         page.text(&format!("{second} .text-of-state")).await,
         "The picture could not be sent. The service is busy. Please try again in a moment."
     );
-    assert!(visit.has_focus(&format!("{second} .state button")).await);
+    visit.focus_is(&format!("{second} .state button")).await;
     visit.is_sound_everywhere("a failure").await;
     let held = json!({ "uploadURL": format!("{}/held", visit.front.url), "objectName": "held" });
     visit.front.answer("GET /signedUrlPut", Answer::Say(held));
@@ -200,10 +205,11 @@ async fn fails_in_place(browser: Browser) {
     visit.end_having_seen(&[404, 503]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn with_tokens_a_user_logs_in_with_a_token_and_keeps_the_draft_when_it_expires() {
+in_both_browsers!(with_tokens_a_user_logs_in_with_a_token_and_keeps_the_draft_when_it_expires, logs_in_with_tokens);
+
+async fn logs_in_with_tokens(browser: Browser) {
     let more = [&SETTINGS[..], &[("JWT_LOGIN_URL", "https://login.example/")]].concat();
-    let visit = Visit::with(Browser::chromium().await, &more).await;
+    let visit = Visit::with(browser, &more).await;
     let page = &visit.page;
     visit.open().await;
     page.click("#enter").await;
@@ -212,14 +218,16 @@ async fn with_tokens_a_user_logs_in_with_a_token_and_keeps_the_draft_when_it_exp
     visit.is_sound("asking for a token").await;
     page.keys("#login-name", "nonsense").await;
     page.click("#login-form [type=submit]").await;
-    assert_eq!(page.text("#login-problem").await, "This token does not name a user.");
+    visit.text_is("#login-problem", "This token does not name a user.").await;
     visit.is_sound_everywhere("a token without a user").await;
 
     // A token that names the user, but is rejected by the service.
+    let is_known =
+        "!document.querySelector('#login').open && document.querySelector('#who-name').textContent === 'Zoé'";
     page.script("document.querySelector('#login-name').value = ''", json!([])).await;
     page.keys("#login-name", &shared("a secret that the service does not know", &claims("Zoé"))).await;
     page.click("#login-form [type=submit]").await;
-    visit.until("the name", "document.querySelector('#who-name').textContent === 'Zoé'").await;
+    visit.until("the name", is_known).await;
     visit.compose().await;
     page.keys("#post-title", "Kept").await;
     page.click("#post-submit").await;
@@ -227,7 +235,7 @@ async fn with_tokens_a_user_logs_in_with_a_token_and_keeps_the_draft_when_it_exp
     assert!(page.text("#login-problem").await.starts_with("Your token is no longer valid"));
     page.keys("#login-name", &shared(tokens::SECRET, &claims("Zoé"))).await;
     page.click("#login-form [type=submit]").await;
-    visit.until("the name", "document.querySelector('#who-name').textContent === 'Zoé'").await;
+    visit.until("the name", is_known).await;
     assert_eq!(page.value("document.querySelector('#post-title').value").await, "Kept");
     page.click("#post-submit").await;
     visit.titles_are(&["Kept"]).await;
@@ -236,8 +244,8 @@ async fn with_tokens_a_user_logs_in_with_a_token_and_keeps_the_draft_when_it_exp
     // Uploads and deletions are also made as Zoé.
     let lake = visit.picture("lake.jpg", &LAKE);
     page.keys("#posts input[type=file]", &lake.to_string_lossy()).await;
-    page.eventually("the upload", async || (visit.service.objects().await.len() == 1).then_some(())).await;
-    assert!(visit.service.objects().await[0].starts_with("Zoé/"));
+    let object = page.eventually("the upload", async || visit.service.objects().await.into_iter().next()).await;
+    assert!(object.starts_with("Zoé/"), "{object}");
     page.click("#posts .delete").await;
     page.click(".gone .dismiss").await;
     visit.until("its end", "!document.querySelector('.gone')").await;
@@ -245,16 +253,17 @@ async fn with_tokens_a_user_logs_in_with_a_token_and_keeps_the_draft_when_it_exp
 
     // The token is kept for this window, and nowhere else.
     visit.open().await;
-    visit.until("the name", "document.querySelector('#who-name').textContent === 'Zoé'").await;
+    visit.until("the name", is_known).await;
     assert_eq!(page.value("localStorage.length").await, 0);
     visit.log_out().await;
     assert_eq!(page.value("sessionStorage.length").await, 0);
     visit.end_having_seen(&[401]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_not_taken_for_a_name_before_it_is_known_how_users_log_in() {
-    let visit = Visit::with(Browser::chromium().await, &SETTINGS).await;
+in_both_browsers!(a_token_is_not_taken_for_a_name_before_it_is_known_how_users_log_in, keeps_no_token_as_a_name);
+
+async fn keeps_no_token_as_a_name(browser: Browser) {
+    let visit = Visit::with(browser, &SETTINGS).await;
     let page = &visit.page;
     visit.front.answer("GET /config", Answer::Wait);
     visit.open().await;
@@ -268,9 +277,10 @@ async fn a_token_is_not_taken_for_a_name_before_it_is_known_how_users_log_in() {
     visit.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_reason_for_missing_labels_is_shown_and_another_picture_can_be_chosen() {
-    let visit = Visit::new().await;
+in_both_browsers!(the_reason_for_missing_labels_is_shown_and_another_picture_can_be_chosen, explains_missing_labels);
+
+async fn explains_missing_labels(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
     let id = visit.service.write(b"Ada", "Refused").await;
     let lake = visit.picture("lake.jpg", &LAKE);
@@ -339,8 +349,7 @@ async fn the_reason_for_missing_labels_is_shown_and_another_picture_can_be_chose
         .await
         .unwrap();
     visit.open().await;
-    visit.until("the words", "document.querySelector('.broken')").await;
-    assert_eq!(page.text(".broken").await, "This picture cannot be shown.");
+    visit.text_is(".broken", "This picture cannot be shown.").await;
     visit.is_sound_everywhere("a broken picture").await;
     visit.end().await;
 }
@@ -374,10 +383,11 @@ async fn forgets(browser: Browser) {
     visit.end().await;
 }
 
+in_both_browsers!(a_page_from_another_origin_can_use_the_service, serves_another_origin);
+
 /// The course's own page is served from another origin, sends names in Latin-1, and has the service's address built in.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_page_from_another_origin_can_use_the_service() {
-    let visit = Visit::new().await;
+async fn serves_another_origin(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
     let elsewhere = front::elsewhere(include_str!("../support/elsewhere.html")).await;
     visit.pictures_from(&elsewhere).await;
     visit.page.open(&elsewhere).await;

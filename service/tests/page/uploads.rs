@@ -162,9 +162,10 @@ async fn takes_pictures(browser: Browser) {
     visit.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_two_pictures_the_one_that_was_chosen_last_is_sent() {
-    let visit = Visit::new().await;
+in_both_browsers!(of_two_pictures_the_one_that_was_chosen_last_is_sent, sends_the_last_choice);
+
+async fn sends_the_last_choice(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
     visit.service.write(b"Ada", "Twice").await;
     visit.open_as("Ada").await;
@@ -198,9 +199,10 @@ async fn of_two_pictures_the_one_that_was_chosen_last_is_sent() {
     visit.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn pictures_of_two_posts_are_awaited_by_the_same_checks() {
-    let visit = Visit::new().await;
+in_both_browsers!(pictures_of_two_posts_are_awaited_by_the_same_checks, checks_for_both);
+
+async fn checks_for_both(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
     for title in ["First", "Second"] {
         visit.service.write(b"Ada", title).await;

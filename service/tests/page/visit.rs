@@ -9,7 +9,7 @@ use aws_sdk_s3::types::{CorsConfiguration, CorsRule};
 use serde_json::{Value, json};
 use service::Limits;
 use testkit::browser::Browser;
-use testkit::landscape::{Colours, landscape};
+use testkit::landscape::{Colours, DUSK, LAKE, landscape};
 
 use crate::front::Front;
 use crate::support::{BUCKET, TABLE, TestService};
@@ -52,10 +52,6 @@ pub struct Visit {
 }
 
 impl Visit {
-    pub async fn new() -> Visit {
-        Visit::with(Browser::chromium().await, &[]).await
-    }
-
     /// Starts a visit in this browser, to a service with these settings.
     pub async fn with(page: Browser, settings: &[(&str, &str)]) -> Visit {
         let mut service = TestService::start().await;
@@ -176,6 +172,12 @@ impl Visit {
         self.page.eventually(&what, async || (self.titles().await == wanted).then_some(())).await;
     }
 
+    /// Waits until the element with the focus matches a selector.
+    pub async fn focus_is(&self, selector: &str) {
+        let is_there = format!("document.activeElement.matches({})", json!(selector));
+        self.until(&format!("the focus at {selector}"), &is_there).await;
+    }
+
     /// Waits until this text is announced to screen readers.
     pub async fn wait_for_notice(&self, text: &str) {
         let said = format!("document.querySelector('#notice').textContent.includes({})", json!(text));
@@ -198,6 +200,26 @@ impl Visit {
         let file = self.folder.path().join(name);
         landscape(&file, colours);
         file
+    }
+
+    /// Writes a picture to disk and to the bucket.
+    pub async fn store(&self, name: &str, colours: &Colours) {
+        self.service.store(name, &self.picture(name, colours)).await;
+    }
+
+    /// Creates three posts: with a picture of unknown size, without one, and with one of known size.
+    pub async fn seed_three(&self) {
+        for (name, colours) in [("lake.jpg", LAKE), ("dusk.jpg", DUSK)] {
+            self.store(name, &colours).await;
+        }
+        let picture = |name: &str| Some((name.to_owned(), &["Lake"][..]));
+        self.service
+            .seed(&[
+                Seed { title: "Unknown size", minutes_ago: 3, picture: picture("lake.jpg"), size: "", ..SEED },
+                Seed { title: "Words", minutes_ago: 2, ..SEED },
+                Seed { title: "Known size", minutes_ago: 1, picture: picture("dusk.jpg"), ..SEED },
+            ])
+            .await;
     }
 
     /// Writes a picture of 900 KB, which is incompressible.

@@ -18,7 +18,7 @@ async fn writes_and_deletes(browser: Browser) {
 
     // The preview appears before anything is sent, and can be removed.
     visit.compose().await;
-    assert!(visit.has_focus("#post-title").await);
+    visit.focus_is("#post-title").await;
     page.keys("#post-title", "Mine").await;
     page.keys("#post-body", "Two\nlines").await;
     let noise = visit.noise();
@@ -70,13 +70,13 @@ async fn writes_and_deletes(browser: Browser) {
     visit.hold_deletions().await;
     page.click(&format!("{mine} .delete")).await;
     visit.text_is(".gone p", "“Mine” was deleted.").await;
-    assert!(visit.has_focus(".gone .undo").await);
+    visit.focus_is(".gone .undo").await;
     visit.titles_are(&["Hers"]).await;
     visit.is_sound_everywhere("deleted").await;
     assert_eq!((visit.service.rows().await, visit.service.objects().await.len()), (2, 1));
     page.click(".gone .undo").await;
     visit.titles_are(&["Mine", "Hers"]).await;
-    assert!(visit.has_focus(&format!("{mine} .delete")).await);
+    visit.focus_is(&format!("{mine} .delete")).await;
 
     // Afterwards the picture is removed as well.
     page.click(&format!("{mine} .delete")).await;
@@ -168,7 +168,7 @@ async fn titles_are_optional_with_pictures(browser: Browser) {
     page.keys("#post-body", "Only words").await;
     page.click("#post-submit").await;
     visit.text_is("#post-title-problem", "A post needs a title or a picture.").await;
-    assert!(visit.has_focus("#post-title[aria-invalid=true]").await);
+    visit.focus_is("#post-title[aria-invalid=true]").await;
     visit.is_sound_everywhere("a missing title").await;
     // The error stays until the field changes.
     page.keys("#post-title", "x").await;
@@ -191,8 +191,7 @@ in_both_browsers!(the_author_describes_a_picture, describes);
 async fn describes(browser: Browser) {
     let visit = Visit::with(browser, &[]).await;
     let page = &visit.page;
-    let lake = visit.picture("lake.jpg", &LAKE);
-    visit.service.store("lake.jpg", &lake).await;
+    visit.store("lake.jpg", &LAKE).await;
     let picture = Some(("lake.jpg".to_owned(), &["Lake"][..]));
     visit.service.seed(&[Seed { title: "A lake", picture, ..SEED }]).await;
     visit.open_as("Ada").await;
@@ -216,7 +215,7 @@ async fn describes(browser: Browser) {
     assert!(visit.has_focus(".describing [type=submit]").await);
     page.click(".describing [type=submit]").await;
     visit.until("the description", &format!("{alt} === 'Blue hills'")).await;
-    assert!(visit.has_focus(&format!("{post} .describe")).await);
+    visit.focus_is(&format!("{post} .describe")).await;
     assert_eq!(visit.service.list("/posts").await[0]["alt"], "Blue hills");
     visit.end_having_seen(&[503]).await;
 }

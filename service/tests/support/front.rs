@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use poem::http::{HeaderName, StatusCode, header};
-use poem::{Body, IntoResponse, Request, Response};
+use poem::{IntoResponse, Request, Response};
 use serde_json::{Value, json};
 use service::Limits;
 use tokio::net::TcpSocket;
@@ -38,6 +38,8 @@ pub enum Answer {
     Say(Value),
     /// This value to one request only.
     SayOnce(Value),
+    /// The service's answer, with this text before its body.
+    Prepend(&'static str),
 }
 
 impl Front {
@@ -93,7 +95,11 @@ impl State {
                     let _ = request.take_body().into_vec().await;
                     return poem::web::Json(value).into_response();
                 }
-                None => return self.forward(request, &asked).await,
+                Some(Answer::Prepend(text)) => {
+                    request.headers_mut().remove(header::ACCEPT_ENCODING); // nothing fits before a compressed body
+                    return self.forward(request, &asked, text).await;
+                }
+                None => return self.forward(request, &asked, "").await,
             }
         }
     }
@@ -107,7 +113,7 @@ impl State {
         }
     }
 
-    async fn forward(&self, mut request: Request, asked: &str) -> Response {
+    async fn forward(&self, mut request: Request, asked: &str, before: &str) -> Response {
         let (method, path) = asked.split_once(' ').unwrap();
         let body = request.take_body().into_vec().await.unwrap();
         let mut call = self.client.request(method.parse().unwrap(), format!("{}{path}", self.service)).body(body);
@@ -123,7 +129,7 @@ impl State {
                 response = response.header(name, value);
             }
         }
-        response.body(Body::from(answer.bytes().await.unwrap()))
+        response.body([before.as_bytes(), &answer.bytes().await.unwrap()].concat())
     }
 }
 
