@@ -38,7 +38,15 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
             let what = if changed { "updated" } else { "already up to date" };
             report::say(format!("{} {what}", path.display()));
         }
-        (None, None) => report::answer(&env_file::render(args.format, &values)),
+        (None, None) => {
+            if page.outputs.is_empty() {
+                let local = session.local_option();
+                report::say(format!(
+                    "stack.yaml has no `outputs`; `deployer status{local}` shows the addresses of services"
+                ));
+            }
+            report::answer(&env_file::render(args.format, &values));
+        }
     }
     Ok(Exit::Done)
 }
@@ -62,5 +70,9 @@ fn unknown(page: &Page, name: &str) -> Failure {
     if known.contains(&name) {
         return Failure::new(Exit::Failed, anyhow::anyhow!("output {name} is not there yet")).hint("run `up` first");
     }
-    Failure::usage(format!("stack.yaml has no output {name:?}")).hint(format!("choose from: {}", known.join(", ")))
+    let hint = match known.is_empty() {
+        true => "add it to stack.yaml, such as `outputs: { URL: \"${services.web.url}\" }`".to_owned(),
+        false => format!("choose from: {}", known.join(", ")),
+    };
+    Failure::usage(format!("stack.yaml has no output {name:?}")).hint(hint)
 }

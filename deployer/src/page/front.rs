@@ -55,6 +55,12 @@ impl Front {
         self.url.get(outputs)
     }
 
+    /// Returns the URL to open, once its load balancer exists.
+    pub fn url_to_open(&self, outputs: &Outputs) -> Option<String> {
+        let url = self.url(outputs)?;
+        Some(self.names.behind.as_ref().map_or(url.clone(), |behind| behind.url_to_open(&url)))
+    }
+
     /// Returns the note that follows its URL in messages; empty unless its load balancer is internal.
     pub fn reach(&self) -> &'static str {
         if self.is_internal { INTERNAL_REACH } else { "" }
