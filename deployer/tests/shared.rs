@@ -433,7 +433,9 @@ async fn a_priority_that_a_rule_of_another_owner_has_is_refused_before_anything_
     for command in [&["plan"][..], &["up", "--yes"]] {
         let said = cloud.run(&project, command).await;
         assert_eq!(said.code, 1, "{}", said.all());
-        assert!(said.stderr.contains("rule.api (s-web/api) exists but belongs to an unknown owner"), "{}", said.all());
+        for text in ["rule.api (s-web/api) exists but belongs to an unknown owner", "aws elbv2 set-rule-priorities"] {
+            assert!(said.stderr.contains(text), "{text}: {}", said.all());
+        }
     }
     assert_eq!(inventory(&cloud.endpoint(), KEYS).await, before, "nothing was changed");
     cloud.done(&project, &["up", "--yes", "--adopt", "rule.api"]).await;

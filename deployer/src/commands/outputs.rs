@@ -1,6 +1,6 @@
 //! `outputs`: prints the stack's outputs, or writes them to a `.env` file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::json;
 
@@ -20,7 +20,7 @@ use crate::{
 pub async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let session = Session::open_existing(global).await?;
     let page = session.page(&Programs::none());
-    let asked: BTreeSet<usize> = page.stack.with_needs(page.outputs.iter().flat_map(|(_, text)| text.needs()));
+    let asked = page.needed_by_outputs();
     let plan = page.stack.plan(&session.aws, Some(&asked)).await?;
     let values = values(&page, plan.outputs());
     https::say_pending(&page, plan.outputs(), |_| true);

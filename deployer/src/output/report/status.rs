@@ -100,7 +100,7 @@ fn lines(status: &Status, now_s: i64) -> Vec<String> {
         lines.push(format!("nothing is deployed: `deployer up{options}` deploys it"));
         return lines;
     }
-    contents.services.iter().for_each(|it| service(it, now_s, &mut lines));
+    contents.services.iter().for_each(|it| service(it, now_s, options, &mut lines));
     contents.functions.iter().for_each(|it| function(it, &mut lines));
     contents.buckets.iter().for_each(|it| bucket(it, &mut lines));
     contents.tables.iter().for_each(|it| table(it, &mut lines));
@@ -129,7 +129,7 @@ fn detail(text: &str) -> String {
     format!("    {text}")
 }
 
-fn service(it: &ServiceStatus, now_s: i64, lines: &mut Vec<String>) {
+fn service(it: &ServiceStatus, now_s: i64, options: &str, lines: &mut Vec<String>) {
     let count = |number: Option<usize>| number.map_or("?".into(), |number| number.to_string());
     let mut state = match it.exists || !it.unread.is_empty() {
         _ if it.is_off() => off_state(it),
@@ -146,7 +146,7 @@ fn service(it: &ServiceStatus, now_s: i64, lines: &mut Vec<String>) {
     let reach = if it.internal == Some(true) { INTERNAL_REACH } else { "" };
     lines.extend(it.address.iter().map(|address| detail(&format!("{address}{reach}"))));
     if it.https == Some(PENDING) && !it.is_off() {
-        lines.push(detail("HTTPS is pending: `deployer why` says what it waits for"));
+        lines.push(detail(&format!("HTTPS is pending: `deployer why{options}` says what it waits for")));
     }
     it.instances.iter().for_each(|one| instance(one, it.release.as_deref(), now_s, lines));
     lines.extend(it.failed_launch.iter().map(|failure| detail(&format!("a launch failed: {failure}"))));
@@ -353,7 +353,7 @@ mod tests {
     fn a_service_that_is_off_as_intended_is_not_marked_as_unhealthy() {
         let shown = |it: ServiceStatus| {
             let (is_off, mut lines) = (it.is_off(), Vec::new());
-            service(&ServiceStatus { name: "web".into(), exists: true, ..it }, now(), &mut lines);
+            service(&ServiceStatus { name: "web".into(), exists: true, ..it }, now(), "", &mut lines);
             (is_off, lines)
         };
         let since = Some("2026-11-29T10:00:00Z".to_owned());
