@@ -102,7 +102,7 @@ async fn read(session: &Session) -> Result<Sheet, Failure> {
     let plan = page.stack.plan(&session.aws, Some(&page.stack.all())).await.map_err(|error| session.located(error))?;
     session.note(plan.span);
     if let Some(since) = paused::paused_since(&page, &plan) {
-        return Err(paused::refuse_paused(&since));
+        return Err(paused::refuse_paused(&since, session.local_option()));
     }
     refuse_unfinished(&plan, &page.stack.orphans(), session.local_option())?;
     let mut sheet = Sheet::default();

@@ -238,7 +238,7 @@ async fn shown_and_agreed(
     mut plan: Plan,
 ) -> Result<Option<(Plan, RetainedData)>, Failure> {
     match (paused::paused_since(page, &plan), mode) {
-        (Some(since), Mode::Up) => return Err(paused::refuse_paused(&since)),
+        (Some(since), Mode::Up) => return Err(paused::refuse_paused(&since, session.local_option())),
         (Some(since), Mode::Resume) => report::say(format!("paused since {since}; this brings it back:")),
         (None, _) => paused::ended(page, &plan)
             .iter()

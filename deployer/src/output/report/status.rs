@@ -109,6 +109,11 @@ fn lines(status: &Status, now_s: i64) -> Vec<String> {
     if drift.changes.is_some() && !drift.uncompared.is_empty() {
         lines.push(detail(&format!("without changes of packages, which `deployer plan{options}` builds first")));
     }
+    let mut services = contents.services.iter().filter(|it| !it.is_off()).map(|it| it.healthy);
+    let mut functions = contents.functions.iter().map(|it| it.healthy);
+    if services.any(|healthy| healthy == Some(false)) || functions.any(|healthy| healthy == Some(false)) {
+        lines.push(format!("`deployer why{options}` explains what is not healthy"));
+    }
     lines
 }
 
@@ -142,7 +147,7 @@ fn service(it: &ServiceStatus, now_s: i64, options: &str, lines: &mut Vec<String
     }
     let mark = if it.is_off() { ' ' } else { mark(it.healthy) };
     lines.push(row(mark, &format!("service {}", it.name), &state));
-    lines.extend(downtime(it, now_s).map(|text| detail(&text)));
+    lines.extend(downtime(it, now_s, options).map(|text| detail(&text)));
     let reach = if it.internal == Some(true) { INTERNAL_REACH } else { "" };
     lines.extend(it.address.iter().map(|address| detail(&format!("{address}{reach}"))));
     if it.https == Some(PENDING) && !it.is_off() {
@@ -162,11 +167,13 @@ fn off_state(it: &ServiceStatus) -> String {
 }
 
 /// How long a service still runs, or the command that brings it back.
-fn downtime(it: &ServiceStatus, now_s: i64) -> Option<String> {
+fn downtime(it: &ServiceStatus, now_s: i64, options: &str) -> Option<String> {
     match (&it.paused, &it.ends) {
-        (Some(_), _) if it.is_off() => Some("`deployer resume` brings it back".into()),
+        (Some(_), _) if it.is_off() => Some(format!("`deployer resume{options}` brings it back")),
         (Some(since), _) => Some(format!("paused since {since}, not completely: run `pause` or `resume` again")),
-        (None, Some(_)) if it.ended => Some("`deployer up` brings it back; `deployer pause` saves the rest".into()),
+        (None, Some(_)) if it.ended => {
+            Some(format!("`deployer up{options}` brings it back; `deployer pause{options}` saves the rest"))
+        }
         (None, Some(ends)) => {
             let left = DateTime::from_str(ends, Format::DateTime).ok().map(|at| lifetime(at.secs() - now_s));
             Some(format!("ends at {ends}, in {}", left.unwrap_or_default()))
@@ -345,6 +352,7 @@ mod tests {
               cost                  about $36.39 a month (prices of 2026-07-20)
               drift                 2 changes: `deployer plan` shows them
                 without changes of packages, which `deployer plan` builds first
+            `deployer why` explains what is not healthy
         "#]]
         .assert_eq(&(lines.join("\n") + "\n"));
     }
