@@ -278,6 +278,19 @@ async fn a_role_is_taken_over_at_the_path_of_the_stack_only() {
     cloud.end().await;
 }
 
+/// AWS denies the tags of a table that is being deleted (docs/aws.md §5.2).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_deleted_by_hand_meanwhile_fails_no_command() {
+    let (cloud, project) = (TestAws::start().await, Project::with(SMALL));
+    for command in [&["adopt"][..], &["plan"], &["ls"], &["up", "--yes"], &["down", "--yes"]] {
+        make_table(&cloud, "small-left", "user", ("team", "a")).await;
+        cloud.aws.dynamodb.delete_table().table_name("small-left").send().await.expect("it can be deleted");
+        cloud.done(&project, command).await;
+        until("the end of the table", async || cloud.tables().await.iter().all(|name| name != "small-left")).await;
+    }
+    cloud.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_account_has_nothing_to_take_over() {
     let (cloud, project) = (TestAws::start().await, Project::with(SMALL));

@@ -321,6 +321,13 @@ async fn without_a_zone_the_records_are_printed_and_the_next_up_continues() {
     assert!(why.stdout.contains("acm-validations.aws"), "{}", why.all());
     let outputs = cloud.done(project, &["outputs"]).await;
     assert!(outputs.output("URL").starts_with("http://") && outputs.stderr.contains("pending"), "{}", outputs.all());
+    let described = project.description();
+    project.edit("outputs:\n  URL: ${services.web.url}\n", "");
+    let without = cloud.done(project, &["outputs"]).await;
+    for text in [&format!("    {DOMAIN}  CNAME  ")[..], "stack.yaml has no `outputs`"] {
+        assert!(without.stderr.contains(text), "{text}: {}", without.all());
+    }
+    project.describe(&described);
 
     scene.zone().await;
     let up = cloud.done(project, &["up", "--yes"]).await;

@@ -5,7 +5,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use deployer::{
-    cloud::health::Wait,
+    cloud::{health::Wait, why::Reports},
     engine::{Observed, Resource},
     kinds::{
         KINDS,
@@ -397,7 +397,8 @@ async fn managed(cloud: &TestAws) -> BTreeSet<String> {
     fields.of(ScalingPolicy { group: name("web-8080") }).await;
     let (listener, group) = (hands.listener_arn().await, name("web-8080"));
     let seen = default_action::Settings::all_to(&target_group);
-    fields.of(DefaultAction { listener, target_group, group, seen, wait: Wait::default() }).await;
+    let service = ("web".to_owned(), Reports { bucket: String::new(), prefix: String::new() });
+    fields.of(DefaultAction { listener, target_group, group, seen, service, wait: Wait::default() }).await;
     let (bucket, key) = hands.artifact().await;
     fields.of(Artifact { bucket, key, content: Content::default() }).await;
     let others = [OF_DOMAINS, OF_NETWORKS, OF_ADDRESSES, OF_RULES].concat();

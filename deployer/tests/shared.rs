@@ -415,6 +415,24 @@ async fn make_by_hand(aws: &Aws, listener: &str, priority: u16, path: &str) {
     call.conditions(path).actions(forward).send().await.expect("it can be made");
 }
 
+/// Without the reports of its instances, the rule would wait for them for ten minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_service_whose_program_keeps_exiting_fails_with_the_cause() {
+    let cloud = TestAws::start().await;
+    let project = shared::project();
+    project.edit("WHO: api }", "WHO: api, EXIT: 1 }");
+    let said = cloud.run(&project, &["up", "--yes", "--healthy-within", "86400"]).await;
+    assert_eq!(said.code, 1, "{}", said.all());
+    assert!(said.stderr.contains("api: the service exits with 1"), "{}", said.all());
+    let url = cloud.done(&project, &["outputs"]).await.output("URL");
+    assert_eq!(who(&url, None).await, "web", "the requests stay with it");
+    project.edit(", EXIT: 1 }", " }");
+    up(&cloud, &project).await;
+    assert_eq!(who(&url, None).await, "api");
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
 /// The target group, which a rule needs, is new as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_priority_that_a_rule_of_another_owner_has_is_refused_before_anything_is_changed() {
@@ -433,7 +451,9 @@ async fn a_priority_that_a_rule_of_another_owner_has_is_refused_before_anything_
     for command in [&["plan"][..], &["up", "--yes"]] {
         let said = cloud.run(&project, command).await;
         assert_eq!(said.code, 1, "{}", said.all());
-        assert!(said.stderr.contains("rule.api (s-web/api) exists but belongs to an unknown owner"), "{}", said.all());
+        for text in ["rule.api (s-web/api) exists but belongs to an unknown owner", "aws elbv2 set-rule-priorities"] {
+            assert!(said.stderr.contains(text), "{text}: {}", said.all());
+        }
     }
     assert_eq!(inventory(&cloud.endpoint(), KEYS).await, before, "nothing was changed");
     cloud.done(&project, &["up", "--yes", "--adopt", "rule.api"]).await;

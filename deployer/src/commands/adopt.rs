@@ -49,7 +49,8 @@ async fn adopt(session: &mut Session, global: &Global, args: &Adopt) -> Result<E
         if exit != Exit::Done {
             return Ok(exit);
         }
-        report::say(format!("took over {}; `deployer plan` shows what `up` would change", counted(free, "resource")));
+        let (free, local) = (counted(free, "resource"), session.local_option());
+        report::say(format!("took over {free}; `deployer plan{local}` shows what `up` would change"));
         report::hint(
             "a tool that still manages these resources may change or delete them: remove them from its state, such as with \
              `terraform state rm`",

@@ -115,15 +115,16 @@ impl RetainedData {
     }
 
     /// Reports the resources kept, and how to delete them. Returns the exit code.
-    pub fn conclude(self, exit: Exit) -> Exit {
-        let exit = expiry::conclude(&self, exit);
+    pub fn conclude(self, session: &Session, exit: Exit) -> Exit {
+        let exit = expiry::conclude(&self, session, exit);
         let RetainedData { unnamed, protected, unexpired: _ } = self;
         for (address, loss) in &unnamed {
             report::say(format!("kept {address}{loss}, which is no longer in stack.yaml"));
         }
         if !unnamed.is_empty() {
             let names: Vec<String> = unnamed.iter().map(|(address, _)| format!("--delete {address}")).collect();
-            report::hint(&format!("to delete it for good: deployer up {}", names.join(" ")));
+            let (local, names) = (session.local_option(), names.join(" "));
+            report::hint(&format!("to delete it for good: deployer up{local} {names}"));
         }
         for address in &protected {
             report::say(format!("kept {address}, which is protected against deletion"));

@@ -41,6 +41,7 @@ impl Session {
         };
         for name in named.iter().filter(|name| !is_there(name)) {
             report::say(format!("--expire {name}: there is no such bucket or table"));
+            report::hint("name it as the plan does, such as `bucket.images`");
         }
         for line in &mut plan.lines {
             let deletion = match &line.step {
@@ -170,7 +171,7 @@ async fn is_typed(line: &Planned, words: &str) -> Result<bool, Failure> {
 }
 
 /// Reports the buckets and tables that were left as they are. Returns the exit code.
-pub fn conclude(retained: &RetainedData, exit: Exit) -> Exit {
+pub fn conclude(retained: &RetainedData, session: &Session, exit: Exit) -> Exit {
     for (address, words) in &retained.unexpired {
         report::say(format!("left {address} as it is: {words}"));
     }
@@ -178,7 +179,8 @@ pub fn conclude(retained: &RetainedData, exit: Exit) -> Exit {
         return exit;
     }
     let names: Vec<String> = retained.unexpired.iter().map(|(address, _)| format!("--expire {address}")).collect();
-    report::hint(&format!("to let AWS delete them for good: deployer up {}", names.join(" ")));
+    let (local, names) = (session.local_option(), names.join(" "));
+    report::hint(&format!("to let AWS delete them for good: deployer up{local} {names}"));
     if exit == Exit::Done { Exit::Kept } else { exit }
 }
 

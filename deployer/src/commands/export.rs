@@ -102,9 +102,9 @@ async fn read(session: &Session) -> Result<Sheet, Failure> {
     let plan = page.stack.plan(&session.aws, Some(&page.stack.all())).await.map_err(|error| session.located(error))?;
     session.note(plan.span);
     if let Some(since) = paused::paused_since(&page, &plan) {
-        return Err(paused::refuse_paused(&since));
+        return Err(paused::refuse_paused(&since, session.local_option()));
     }
-    refuse_unfinished(&plan, &page.stack.orphans())?;
+    refuse_unfinished(&plan, &page.stack.orphans(), session.local_option())?;
     let mut sheet = Sheet::default();
     for line in &plan.lines {
         let written = kinds::write(line, &session.aws, &mut sheet).await;
@@ -126,9 +126,10 @@ async fn deployed(session: &Session) -> Result<Programs, Fault> {
 }
 
 /// Errors: something differs from `stack.yaml`, or is no longer described.
-fn refuse_unfinished(plan: &Plan, superfluous: &[&Address]) -> Result<(), Failure> {
+fn refuse_unfinished(plan: &Plan, superfluous: &[&Address], local: &str) -> Result<(), Failure> {
     if plan.is_first() {
-        return Err(Failure::new(Exit::Failed, anyhow!("the stack does not exist")).hint("run `deployer up` first"));
+        return Err(Failure::new(Exit::Failed, anyhow!("the stack does not exist"))
+            .hint(format!("run `deployer up{local}` first")));
     }
     let different = plan.lines.iter().filter(|line| line.step.is_work()).map(|line| &line.address);
     let different: Vec<String> = different.chain(superfluous.iter().copied()).map(ToString::to_string).collect();
@@ -136,7 +137,7 @@ fn refuse_unfinished(plan: &Plan, superfluous: &[&Address]) -> Result<(), Failur
         true => Ok(()),
         false => {
             Err(Failure::new(Exit::Failed, anyhow!("the stack differs from stack.yaml in {}", different.join(", ")))
-                .hint("`deployer plan` shows how; run `deployer up` first"))
+                .hint(format!("`deployer plan{local}` shows how; run `deployer up{local}` first")))
         }
     }
 }

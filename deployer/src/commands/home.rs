@@ -21,7 +21,7 @@ impl Session {
         if !plan.is_first() {
             return;
         }
-        let local = if self.destination == Destination::Laptop { " --local" } else { "" };
+        let local = self.local_option();
         for Home { stack, account, region } in self.pin.others(self.config.name.as_str()) {
             let name = &self.config.name;
             report::say(format!(

@@ -90,10 +90,12 @@ fn to_enter(domain: &str, record: Option<Record>, host: Option<String>) -> Vec<S
         None => lines.push("    the validation record, which `deployer up` prints".into()),
     }
     match host {
-        Some(host) => lines.push(format!("    {domain}  CNAME  {host}")),
-        None => lines.push("    a record to the load balancer, which `deployer up` prints".into()),
+        Some(host) => {
+            lines.push(format!("    {domain}  CNAME  {host}"));
+            lines.push("  (ALIAS or ANAME in place of the second CNAME for the name of a whole zone)".into());
+        }
+        None => lines.push("    a record to the load balancer, which `deployer outputs` prints".into()),
     }
-    lines.push("  (ALIAS or ANAME in place of the second CNAME for the name of a whole zone)".into());
     lines
 }
 
@@ -170,6 +172,8 @@ mod tests {
         assert!(lines.contains(&"    _a.app.example.org  CNAME  _b.acm-validations.aws".to_owned()), "{lines:?}");
         assert!(lines.contains(&"    app.example.org  CNAME  web-1.elb.amazonaws.com".to_owned()), "{lines:?}");
         let unknown = to_enter("app.example.org", None, None).join("\n");
-        assert!(unknown.contains("which `deployer up` prints"), "{unknown}");
+        assert!(unknown.contains("the validation record, which `deployer up` prints"), "{unknown}");
+        assert!(unknown.contains("to the load balancer, which `deployer outputs` prints"), "{unknown}");
+        assert!(!unknown.contains("the second CNAME"), "{unknown}");
     }
 }

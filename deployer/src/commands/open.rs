@@ -25,7 +25,7 @@ pub async fn run(global: &Global, args: &Open) -> Result<Exit, Failure> {
     let asked = page.stack.with_needs(front.url.needs());
     let plan = unless_stopped(async { Ok(page.stack.plan(&session.aws, Some(&asked)).await?) }).await?;
     session.tally(global);
-    let Some(url) = front.url(plan.outputs()) else {
+    let Some(url) = front.url_to_open(plan.outputs()) else {
         let missing = if front.address.is_some() { "elastic IP address" } else { "load balancer" };
         let error = anyhow!("{} has no address: its {missing} does not exist", front.name);
         return Err(Failure::new(Exit::Failed, error).hint("run `up` first, or `resume` if the stack is paused"));
@@ -33,7 +33,7 @@ pub async fn run(global: &Global, args: &Open) -> Result<Exit, Failure> {
     report::answer(&format!("{url}\n"));
     if front.is_internal {
         let error = anyhow!("the address of {} is reachable from its VPC only", front.name);
-        return Err(Failure::new(Exit::Failed, error).hint("open it from the VPC, or through a VPN into it"));
+        return Err(Failure::new(Exit::Failed, error).hint("open it from a machine with an address of the VPC"));
     }
     let unopened = |why: anyhow::Error| {
         Failure::new(Exit::Failed, why.context("cannot open a browser")).hint("open the address above by hand")

@@ -1,6 +1,6 @@
 //! `outputs`: prints the stack's outputs, or writes them to a `.env` file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::json;
 
@@ -20,7 +20,7 @@ use crate::{
 pub async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
     let session = Session::open_existing(global).await?;
     let page = session.page(&Programs::none());
-    let asked: BTreeSet<usize> = page.stack.with_needs(page.outputs.iter().flat_map(|(_, text)| text.needs()));
+    let asked = page.needed_by_outputs();
     let plan = page.stack.plan(&session.aws, Some(&asked)).await?;
     let values = values(&page, plan.outputs());
     https::say_pending(&page, plan.outputs(), |_| true);
@@ -38,7 +38,15 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, Failure> {
             let what = if changed { "updated" } else { "already up to date" };
             report::say(format!("{} {what}", path.display()));
         }
-        (None, None) => report::answer(&env_file::render(args.format, &values)),
+        (None, None) => {
+            if page.outputs.is_empty() {
+                let local = session.local_option();
+                report::say(format!(
+                    "stack.yaml has no `outputs`; `deployer status{local}` shows the addresses of services"
+                ));
+            }
+            report::answer(&env_file::render(args.format, &values));
+        }
     }
     Ok(Exit::Done)
 }
@@ -62,5 +70,9 @@ fn unknown(page: &Page, name: &str) -> Failure {
     if known.contains(&name) {
         return Failure::new(Exit::Failed, anyhow::anyhow!("output {name} is not there yet")).hint("run `up` first");
     }
-    Failure::usage(format!("stack.yaml has no output {name:?}")).hint(format!("choose from: {}", known.join(", ")))
+    let hint = match known.is_empty() {
+        true => "add it to stack.yaml, such as `outputs: { URL: \"${services.web.url}\" }`".to_owned(),
+        false => format!("choose from: {}", known.join(", ")),
+    };
+    Failure::usage(format!("stack.yaml has no output {name:?}")).hint(hint)
 }

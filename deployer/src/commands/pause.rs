@@ -79,7 +79,8 @@ async fn pause(session: &Session, global: &Global, args: &Pause) -> Result<Exit,
         let saved = saves.filter(|saved| *saved > 0.0);
         let saved = saved.map(|saved| format!("; this saves about {} a month", dollars(saved))).unwrap_or_default();
         report::say(format!("paused{saved}"));
-        report::say("`deployer resume` brings the services back, at another address");
+        let local = session.local_option();
+        report::say(format!("`deployer resume{local}` brings the services back, at another address"));
     }
     Ok(exit)
 }

@@ -47,9 +47,9 @@ pub fn ended(page: &Page, plan: &Plan) -> Vec<(String, String)> {
 }
 
 /// The error of a command that needs a running stack.
-pub fn refuse_paused(since: &str) -> Failure {
+pub fn refuse_paused(since: &str, local: &str) -> Failure {
     Failure::new(Exit::Failed, anyhow!("the stack is paused since {since}"))
-        .hint("`deployer resume` brings it back as stack.yaml describes it")
+        .hint(format!("`deployer resume{local}` brings it back as stack.yaml describes it"))
         .without_change()
 }
 

@@ -30,11 +30,12 @@ pub async fn run(global: &Global, args: &PlanArgs) -> Result<Exit, Failure> {
         session.report_deletions(&plan);
     }
     https::say_pending(&page, plan.outputs(), |_| false);
+    let local = session.local_option();
     if let Some(since) = paused::paused_since(&page, &plan) {
-        report::say(format!("paused since {since}: `deployer resume` brings the services back"));
+        report::say(format!("paused since {since}: `deployer resume{local}` brings the services back"));
     }
     for (service, time) in paused::ended(&page, &plan) {
-        report::say(format!("{service} ended at {time}: `deployer up` brings it back"));
+        report::say(format!("{service} ended at {time}: `deployer up{local}` brings it back"));
     }
     session.report_left_behind(&plan);
     session.timing(global);

@@ -161,7 +161,7 @@ async fn live_group(session: &Session, front: &Front) -> Result<auto_scaling_gro
     let group = AutoScalingGroup::named(&front.names.group);
     match look(|| group.read(&session.aws)).await {
         Ok(Observed::Present(live)) => match live.output.downtime {
-            Downtime { paused: Some(since), .. } => Err(paused::refuse_paused(&since)),
+            Downtime { paused: Some(since), .. } => Err(paused::refuse_paused(&since, session.local_option())),
             downtime if downtime.has_ended() => Err(Failure::new(Exit::Failed, anyhow!("{} has ended", front.name))
                 .hint("`deployer up` brings it back")
                 .without_change()),

@@ -97,6 +97,11 @@ impl Session {
         Ok(session)
     }
 
+    /// The option with which a hint repeats a command for the same destination.
+    pub(super) fn local_option(&self) -> &'static str {
+        if self.destination == Destination::Laptop { " --local" } else { "" }
+    }
+
     /// Names the stack, the account and the credentials.
     pub(super) fn introduce(&self) {
         let Session { config, site, aws, .. } = self;

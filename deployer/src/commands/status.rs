@@ -23,7 +23,7 @@ use crate::{
         report,
         utc::timestamp,
     },
-    package::programs::{Destination, Programs},
+    package::programs::Programs,
     page::{self, Page, ResourceNames, lay_out_until},
 };
 
@@ -87,7 +87,7 @@ async fn look(session: &Session) -> Status {
         cost: cost(session, &contents, &drift),
         contents,
         drift,
-        options: if session.destination == Destination::Laptop { " --local" } else { "" },
+        options: session.local_option(),
     }
 }
 

@@ -118,7 +118,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
     if exit == Exit::Done {
         super::outputs::show(&page, &outputs);
         for front in &fronts {
-            front.url(&outputs).iter().for_each(|url| report::say(format!("→ {url}{}", front.reach())));
+            front.url_to_open(&outputs).iter().for_each(|url| report::say(format!("→ {url}{}", front.reach())));
         }
         https::say_pending(&page, &outputs, |front| new_addresses.contains(&front.name));
         if let Some(ends) = session.ends.as_ref().filter(|_| !fronts.is_empty()) {
@@ -129,7 +129,7 @@ async fn bring_up(session: &mut Session, global: &Global, args: &Up, mode: Mode)
     if exit == Exit::Done && args.verify {
         exit = verify::all(session, &page, &outputs, Checks::Aside).await?;
     }
-    Ok(retained.conclude(exit))
+    Ok(retained.conclude(session, exit))
 }
 
 /// The services whose DNS record may have to be entered by hand now: their load balancer is new, or an existing
@@ -238,7 +238,7 @@ async fn shown_and_agreed(
     mut plan: Plan,
 ) -> Result<Option<(Plan, RetainedData)>, Failure> {
     match (paused::paused_since(page, &plan), mode) {
-        (Some(since), Mode::Up) => return Err(paused::refuse_paused(&since)),
+        (Some(since), Mode::Up) => return Err(paused::refuse_paused(&since, session.local_option())),
         (Some(since), Mode::Resume) => report::say(format!("paused since {since}; this brings it back:")),
         (None, _) => paused::ended(page, &plan)
             .iter()

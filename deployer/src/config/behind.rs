@@ -107,9 +107,19 @@ impl Behind {
             },
             _ => rest.to_owned(),
         };
+        format!("{scheme}://{host}{}", self.literal_path().trim_end_matches('/'))
+    }
+
+    /// The URL to open, from the URL of the service: `/api/*` includes `/api/`, and not `/api`.
+    pub fn url_to_open(&self, url: &str) -> String {
+        let path = self.literal_path();
+        if path.len() > 1 && path.ends_with('/') { format!("{url}/") } else { url.to_owned() }
+    }
+
+    /// The path before its first wildcard.
+    fn literal_path(&self) -> &str {
         let path = self.path.as_deref().unwrap_or_default();
-        let path = &path[..path.find(WILDCARDS).unwrap_or(path.len())];
-        format!("{scheme}://{host}{}", path.trim_end_matches('/'))
+        &path[..path.find(WILDCARDS).unwrap_or(path.len())]
     }
 
     /// Its conditions, for people.
@@ -196,6 +206,20 @@ mod tests {
             ("*.example.org", "", "https://example.org", "https://example.org"),
         ] {
             assert_eq!(behind(host, path).url(front), url);
+        }
+    }
+
+    #[test]
+    fn the_url_to_open_is_one_that_the_rule_includes() {
+        for (path, opened) in [
+            ("/api/*", "http://lb.example/api/"),
+            ("/api/", "http://lb.example/api/"),
+            ("/api*", "http://lb.example/api"),
+            ("/api", "http://lb.example/api"),
+            ("/*", "http://lb.example"),
+        ] {
+            let behind = behind("", path);
+            assert_eq!(behind.url_to_open(&behind.url("http://lb.example")), opened);
         }
     }
 }

@@ -64,9 +64,9 @@ struct ServiceLines<'a> {
 }
 
 impl<'a> ServiceLines<'a> {
-    /// Returns `None` if the plan is not about this service. A group of the service on another port, or behind a load
-    /// balancer of another scheme, counts as its own, with the wanted size, since its size was not read; its name is added
-    /// to `moved`.
+    /// Returns `None` if the plan is not about this service. Groups of the service on another port, or behind a load
+    /// balancer of another scheme, count as its own, with the wanted size, since their size was not read; their names are
+    /// added to `moved`.
     fn of(front: &Front, wanted: &Fleet, plan: &'a Plan, moved: &mut Vec<String>) -> Option<ServiceLines<'a>> {
         let line = |kind: &str| plan.lines.iter().find(|line| line.address.kind == kind && is_of(line, &front.name));
         let (balancer, address) = (line(LoadBalancer::KIND), line(ElasticAddress::KIND));
@@ -79,10 +79,11 @@ impl<'a> ServiceLines<'a> {
             _ => &[],
         };
         let live = plan.outputs().get(front.group).map(|group| u32::try_from(group.min).unwrap_or_default());
-        let old = plan.doomed().find(|it| it.address.kind == AutoScalingGroup::KIND && is_on_a_port(it, front));
-        let old = old.filter(|_| live.is_none());
-        moved.extend(old.map(|it| it.name.clone()));
-        let instances = live.or(old.map(|_| wanted.instances));
+        let old = plan.doomed().filter(|it| it.address.kind == AutoScalingGroup::KIND && is_on_a_port(it, front));
+        let old = old.map(|it| (it.name.clone(), wanted.instances));
+        let (names, sizes): (Vec<String>, Vec<u32>) = old.unzip();
+        moved.extend(names);
+        let instances = live.into_iter().chain(sizes).reduce(|one, other| one + other);
         let gets_alarms = line(Alarm::KIND).is_some_and(|line| line.step == Step::Create);
         let (balancer, address) = (balancer.map(|line| &line.step), address.map(|line| &line.step));
         Some(ServiceLines { balancer, address, group: &group.step, template, gets_alarms, instances })

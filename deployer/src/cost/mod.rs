@@ -216,7 +216,10 @@ pub fn estimate(config: &Config, zones: Option<usize>) -> Estimate {
     items.extend(config.tables.iter().map(|(entry, table)| of_table(&format!("tables.{entry}"), table)));
     items.extend(config.buckets.keys().map(|entry| bucket(&format!("buckets.{entry}"))));
     items.push(bucket("artifacts"));
-    items.extend(keys(config));
+    for key in keys(config) {
+        let last = items.iter().rposition(|item| item.section == key.section);
+        items.insert(last.map_or(items.len(), |last| last + 1), key);
+    }
     if !config.services.is_empty() {
         let note = format!("{} per GB after the first 100 GB", unit(price("transfer.gb-out")));
         items.push(by_use("services", "data transfer out", note));
@@ -363,7 +366,7 @@ fn keys(config: &Config) -> Vec<Item> {
 /// The web ACL of a load balancer, which is not the stack's. Its association is free.
 fn web_acl(section: &str) -> Item {
     let note = format!(
-        "not the stack's: {} a month, {} per rule, {} per 1M requests; the association is free",
+        "yours: {} a month, {} a rule, {} per 1M",
         unit(price("waf.web-acl-month")),
         unit(price("waf.rule-month")),
         unit(price("waf.million-requests"))

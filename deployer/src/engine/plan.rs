@@ -443,7 +443,7 @@ where
     let result = act(run).await;
     let progress = match &result {
         Ok(()) => Progress::Done,
-        Err(Error::Postponed { .. }) => Progress::Skipped,
+        Err(Error::Postponed { .. } | Error::Interrupted { .. }) => Progress::Skipped,
         Err(_) => Progress::Failed,
     };
     (run.observer)(Event { address: node.address().clone(), progress });

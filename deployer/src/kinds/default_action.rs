@@ -3,16 +3,22 @@
 //! It is applied after the instances. Requests keep going to the previous targets until the new ones are healthy, so
 //! that no request reaches a service that is still starting.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde::Serialize;
 
 use super::listener::{Forwards, forward, forwards, redirect, redirect_of, to_https};
 use crate::{
     cloud::{
         aws::{Aws, found},
-        health,
+        health::{self, Health},
+        why::{self, Reports, report::End},
     },
     engine::{Fault, Live, Observed, Owner, Resource, Tags},
 };
+
+/// The age up to which a report of an exit counts. Instances write another one after each exit.
+const RECENT_S: i64 = 60;
 
 /// The default action of a listener.
 #[derive(Debug, Clone)]
@@ -25,6 +31,8 @@ pub struct DefaultAction {
     pub group: String,
     /// The listener's action when it was read.
     pub seen: Settings,
+    /// The service whose targets these are, with the reports of its instances: a program that keeps exiting ends the wait.
+    pub service: (String, Reports),
     /// How long to wait for healthy targets.
     pub wait: health::Wait,
 }
@@ -79,7 +87,8 @@ impl Resource for DefaultAction {
     }
 
     async fn update(&self, aws: &Aws, want: &Settings, _: &Live<Self>) -> Result<(), Fault> {
-        require_healthy(aws, (&self.target_group, &self.group), "ModifyListener", self.wait).await?;
+        let targets = (self.target_group.as_str(), self.group.as_str());
+        require_healthy(aws, targets, &self.service, "ModifyListener", self.wait).await?;
         let call = aws.elb.modify_listener().listener_arn(&self.listener);
         let action = if want.redirect.is_some() { to_https() } else { forward(&want.forwards) };
         call.default_actions(action).send().await?;
@@ -102,15 +111,32 @@ impl Resource for DefaultAction {
 pub async fn require_healthy(
     aws: &Aws,
     (target_group, group): (&str, &str),
+    (service, reports): &(String, Reports),
     call: &str,
     wait: health::Wait,
 ) -> Result<(), Fault> {
     let health = health::look(aws, target_group, group).await?;
-    match health.failure {
-        Some(failure) => Err(failure),
-        None if health.is_up() => Ok(()),
-        None => Err(not_yet(call, health.waiting_for(), wait)),
+    if health.is_up() {
+        return health.failure.map_or(Ok(()), Err);
     }
+    let end = match wait {
+        health::Wait::Within(_) => certain_end(aws, reports, &health).await,
+        health::Wait::No => None,
+    };
+    let hopeless = end.map(|end| health::hopeless(service, &end));
+    let waiting_for = health.waiting_for();
+    Err(health.failure.or(hopeless).unwrap_or_else(|| not_yet(call, waiting_for, wait)))
+}
+
+/// The exit that an unhealthy instance repeats. Without permission to read the reports, the wait goes on.
+async fn certain_end(aws: &Aws, reports: &Reports, health: &Health) -> Option<End> {
+    let is_ill = |id: &str| health.is_ill(id) && health.targets.iter().any(|it| it.id == id && it.state == "unhealthy");
+    if !health.targets.iter().any(|target| is_ill(&target.id)) {
+        return None;
+    }
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
+    let ends = why::certain_ends(aws, reports, now_s - RECENT_S).await.unwrap_or_default();
+    ends.into_iter().find(|(id, _)| is_ill(id)).map(|(_, end)| end)
 }
 
 fn not_yet(call: &str, waiting_for: String, wait: health::Wait) -> Fault {

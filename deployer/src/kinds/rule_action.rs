@@ -13,6 +13,7 @@ use crate::{
     cloud::{
         aws::{Aws, found},
         health,
+        why::Reports,
     },
     engine::{Fault, Live, Observed, Owner, Resource, Tags},
 };
@@ -28,6 +29,8 @@ pub struct RuleAction {
     pub group: String,
     /// What the rule did when it was read.
     pub seen: Settings,
+    /// The service whose targets these are, with the reports of its instances: a program that keeps exiting ends the wait.
+    pub service: (String, Reports),
     /// How long to wait for healthy targets.
     pub wait: health::Wait,
 }
@@ -74,7 +77,8 @@ impl Resource for RuleAction {
     }
 
     async fn update(&self, aws: &Aws, want: &Settings, _: &Live<Self>) -> Result<(), Fault> {
-        require_healthy(aws, (&self.target_group, &self.group), "ModifyRule", self.wait).await?;
+        let targets = (self.target_group.as_str(), self.group.as_str());
+        require_healthy(aws, targets, &self.service, "ModifyRule", self.wait).await?;
         aws.elb.modify_rule().rule_arn(&self.rule).actions(forward(&want.forwards)).send().await?;
         Ok(())
     }

@@ -20,7 +20,10 @@ pub use schema::Index;
 
 use super::tags::bounded;
 use crate::{
-    cloud::aws::{Aws, ListPosition, found, gone, items},
+    cloud::{
+        aws::{Aws, ListPosition, found, gone, items},
+        why,
+    },
     engine::{AllTagged, Fault, Live, Names, Observed, Owner, Resource, STACK_TAG, Size, Tagged, Tags},
 };
 
@@ -313,7 +316,22 @@ fn size(table: &TableDescription) -> Size {
     Size::Items { count: number(table.item_count), bytes: number(table.table_size_bytes), more: false }
 }
 
+/// Returns the tags of a table. While it is being deleted and afterwards, AWS may deny the call (docs/aws.md §5.2): then
+/// the fault is that it is absent.
 async fn tags(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
+    let denied = match listed_tags(aws, arn).await {
+        Err(fault) if why::is_denied(&fault) => fault,
+        answer => return answer,
+    };
+    let name = arn.rsplit('/').next().unwrap_or_default();
+    let Ok(answer) = found(aws.dynamodb.describe_table().table_name(name).send().await) else { return Err(denied) };
+    match answer.and_then(|answer| answer.table?.table_status) {
+        None | Some(TableStatus::Deleting) => Err(Fault { code: "ResourceNotFoundException".into(), ..denied }),
+        Some(_) => Err(denied),
+    }
+}
+
+async fn listed_tags(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
     let mut tags = Tags::new();
     let (mut token, mut position) = (None, ListPosition::of("ListTagsOfResource"));
     loop {

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use crate::{
     cloud::remedies::{is_about_credentials, remedy},
-    engine::{Error, Fault, Resource as _},
-    kinds::alias::Alias,
+    engine::{Address, Error, Fault, Resource as _},
+    kinds::{alias::Alias, rule::Rule},
 };
 
 /// How a command ended. The numbers are part of the interface and listed in `--help`.
@@ -135,6 +135,7 @@ impl From<Error> for Failure {
 fn hint_for(error: &Error) -> Option<String> {
     match error {
         Error::Fault { what, name, source, .. } => remedy(source, Some(&format!("{what} ({name})"))),
+        Error::Foreign { what, is_free, .. } if what.kind == Rule::KIND => Some(in_the_place_of(what, *is_free)),
         Error::Foreign { what, is_free: true, .. } => Some(format!(
             "nothing of it was changed. If it is yours, `up --adopt {what}` takes it over (`adopt`: everything that \
              stack.yaml describes); if not, give the stack another `name`"
@@ -158,6 +159,18 @@ fn hint_for(error: &Error) -> Option<String> {
         Error::Postponed { .. } | Error::Interrupted { .. } => {
             Some("the same command continues where this one stopped".into())
         }
+    }
+}
+
+/// The remedy for a rule of a listener that has the priority of one of ours.
+fn in_the_place_of(what: &Address, is_free: bool) -> String {
+    let keep = format!(
+        "nothing of it was changed. It has the priority that {what} needs: give it another one (`aws elbv2 \
+         set-rule-priorities`)"
+    );
+    match is_free {
+        true => format!("{keep}, or let `up --adopt {what}` turn it into {what}"),
+        false => keep,
     }
 }
 

@@ -50,9 +50,21 @@ impl Front {
         self.group.is_among(nodes)
     }
 
+    /// Whether no hosted zone of the account holds its domain, so that the user enters its records.
+    pub fn has_records_by_hand(&self) -> bool {
+        let domain = self.https.as_ref().and_then(|https| https.domain.as_ref());
+        domain.is_some_and(|domain| domain.zone.is_none())
+    }
+
     /// Returns its URL, once its load balancer exists.
     pub fn url(&self, outputs: &Outputs) -> Option<String> {
         self.url.get(outputs)
+    }
+
+    /// Returns the URL to open, once its load balancer exists.
+    pub fn url_to_open(&self, outputs: &Outputs) -> Option<String> {
+        let url = self.url(outputs)?;
+        Some(self.names.behind.as_ref().map_or(url.clone(), |behind| behind.url_to_open(&url)))
     }
 
     /// Returns the note that follows its URL in messages; empty unless its load balancer is internal.

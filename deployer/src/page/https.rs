@@ -113,10 +113,11 @@ impl Layout<'_> {
         group: Handle<AutoScalingGroup>,
         https: Handle<DefaultAction>,
     ) {
-        let wait = self.wait;
+        let (service, wait) = (self.reporting(entry), self.wait);
         let inputs = (listener, target_group, group, https);
         self.stack.add_inside(entry, inputs, move |(listener, target_group, group, _)| {
-            (default_action_of(listener, target_group, group, wait), default_action::Settings::to_https())
+            let action = default_action_of(listener, target_group, group, service.clone(), wait);
+            (action, default_action::Settings::to_https())
         });
     }
 }

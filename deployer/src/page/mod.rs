@@ -14,7 +14,7 @@ mod storage;
 pub mod user_data;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     cloud::{
@@ -24,7 +24,7 @@ use crate::{
         why::FunctionNames,
     },
     config::{self, Config},
-    engine::{Handle, Joined, Stack, Tags, Wire},
+    engine::{Handle, Inputs as _, Joined, Stack, Tags, Wire},
     kinds::{bucket::Bucket, function::Function},
     package::programs::Programs,
 };
@@ -61,6 +61,17 @@ pub struct Page {
     pub functions: Vec<FunctionNames>,
     /// The rules of listeners.
     pub rules: Vec<WantedRule>,
+}
+
+impl Page {
+    /// The resources that `outputs` reads: those that its texts refer to, and the load balancers that users lead domains to
+    /// by records of their own.
+    pub fn needed_by_outputs(&self) -> BTreeSet<usize> {
+        let of_texts = self.outputs.iter().flat_map(|(_, text)| text.needs());
+        let by_hand = self.services.iter().filter(|front| front.has_records_by_hand());
+        let balancers = by_hand.flat_map(|front| front.balancer.iter().flat_map(|balancer| balancer.needs()));
+        self.stack.with_needs(of_texts.chain(balancers))
+    }
 }
 
 /// Lays out the whole stack. Without a network there are no services, and none can exist.

@@ -69,6 +69,11 @@ impl Layout<'_> {
         }
     }
 
+    /// A service, with the location of its reports.
+    pub(super) fn reporting(&self, entry: &str) -> (String, Reports) {
+        (entry.to_owned(), self.reports(entry))
+    }
+
     pub(super) fn reports(&self, entry: &str) -> Reports {
         Reports { bucket: self.names.artifacts(), prefix: user_data::reports_prefix(entry) }
     }

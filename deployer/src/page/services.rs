@@ -16,7 +16,7 @@ use super::{
     usual_bake_minutes,
 };
 use crate::{
-    cloud::{health, partition, site::Network},
+    cloud::{health, partition, site::Network, why::Reports},
     config::{self, HTTPS_PORT},
     engine::{Handle, Wire},
     kinds::{
@@ -86,11 +86,11 @@ impl Layout<'_> {
         let fronted = Fronted { template, target_group, listener: Some(listener), secured: forwarding, rule: None };
         let group = self.group(entry, wanted, placement, fronted, alarms);
         self.scaling_policy(entry, wanted, group);
-        let forwarding = secured.map(|secured| self.forward(&https_key(entry), secured, target_group, group));
+        let forwarding = secured.map(|secured| self.forward(entry, &https_key(entry), secured, target_group, group));
         match forwarding {
             Some(forwarding) => self.redirect(entry, listener, target_group, group, forwarding),
             None => {
-                self.forward(entry, listener, target_group, group);
+                self.forward(entry, entry, listener, target_group, group);
             }
         }
         let port = u16::from(wanted.load_balancer.port);
@@ -440,15 +440,16 @@ impl Layout<'_> {
     /// The last step of a listener: forwards requests to the wanted targets alone, once they are healthy.
     fn forward(
         &mut self,
+        entry: &str,
         key: &str,
         listener: Handle<Listener>,
         target_group: Handle<TargetGroup>,
         group: Handle<AutoScalingGroup>,
     ) -> Handle<DefaultAction> {
-        let wait = self.wait;
+        let (service, wait) = (self.reporting(entry), self.wait);
         self.stack.add_inside(key, (listener, target_group, group), move |(listener, target_group, group)| {
             let settings = default_action::Settings::all_to(&target_group.arn);
-            (default_action_of(listener, target_group, group, wait), settings)
+            (default_action_of(listener, target_group, group, service.clone(), wait), settings)
         })
     }
 }
@@ -469,10 +470,12 @@ pub(super) fn default_action_of(
     listener: listener::Output,
     target_group: target_group::Output,
     group: auto_scaling_group::Output,
+    service: (String, Reports),
     wait: health::Wait,
 ) -> DefaultAction {
     let seen = default_action::Settings { forwards: listener.forwards, redirect: listener.redirect };
-    DefaultAction { listener: listener.arn, target_group: target_group.arn, group: group.name, seen, wait }
+    let (target_group, group) = (target_group.arn, group.name);
+    DefaultAction { listener: listener.arn, target_group, group, seen, service, wait }
 }
 
 /// The URL for users. A local load balancer's DNS name includes its actual port.

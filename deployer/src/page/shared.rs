@@ -85,7 +85,7 @@ impl Layout<'_> {
         let fronted = Fronted { template, target_group, listener: None, secured: None, rule: Some(rule) };
         let group = self.group(entry, wanted, placement, fronted, alarms);
         let policy = self.scaling_policy(entry, wanted, group);
-        let action = self.rule_action(&rule_key(entry, shared), rule, target_group, group);
+        let action = self.rule_action(entry, &rule_key(entry, shared), rule, target_group, group);
         // A change of the listeners, such as to HTTPS, moves the rule: without it, the requests would not arrive.
         self.stack.follow(shared.listener, action);
         self.stack.follow(shared.listener, policy);
@@ -154,16 +154,18 @@ impl Layout<'_> {
     /// The last step of a rule: forwards requests to the wanted targets alone, once they are healthy.
     fn rule_action(
         &mut self,
+        entry: &str,
         key: &str,
         rule: Handle<ListenerRule>,
         target_group: Handle<TargetGroup>,
         group: Handle<AutoScalingGroup>,
     ) -> Handle<RuleAction> {
-        let wait = self.wait;
+        let (service, wait) = (self.reporting(entry), self.wait);
         self.stack.add_inside(key, (rule, target_group, group), move |(rule, target_group, group)| {
             let settings = rule_action::Settings::all_to(&target_group.arn);
             let seen = rule_action::Settings { forwards: rule.forwards };
-            (RuleAction { rule: rule.arn, target_group: target_group.arn, group: group.name, seen, wait }, settings)
+            let (target_group, group, service) = (target_group.arn, group.name, service.clone());
+            (RuleAction { rule: rule.arn, target_group, group, seen, service, wait }, settings)
         })
     }
 

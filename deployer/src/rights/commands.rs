@@ -424,7 +424,7 @@ impl Which {
         let nodes = match self {
             Which::None | Which::OfAllStacks => BTreeSet::new(),
             Which::Described => stack.all(),
-            Which::Outputs => stack.with_needs(page.outputs.iter().flat_map(|(_, text)| text.needs())),
+            Which::Outputs => page.needed_by_outputs(),
             Which::Verified => stack.with_needs(
                 page.services
                     .iter()

@@ -139,7 +139,10 @@ pub(super) async fn read(aws: &Aws, names: &ServiceNames) -> ServiceStatus {
         (Some(host), None) => Some(url(host, port)),
         (None, _) => None,
     };
-    let address = front.map(|front| names.behind.as_ref().map_or(front.clone(), |behind| behind.url(&front)));
+    let address = front.map(|front| match &names.behind {
+        Some(behind) => behind.url_to_open(&behind.url(&front)),
+        None => front,
+    });
     ServiceStatus {
         name: names.service.clone(),
         // Neither healthy nor unhealthy: it is off.

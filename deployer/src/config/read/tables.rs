@@ -171,5 +171,11 @@ impl Reader<'_> {
                 return;
             }
         }
+        let attribute = table.time_to_live.as_deref().unwrap_or_default();
+        if let Some(kind) = known.get(attribute).filter(|kind| **kind != "number" && !attribute.is_empty()) {
+            let message = format!("`time_to_live` names the key `{attribute}`, which is of type {kind}");
+            let help = "DynamoDB deletes rows by a number, the seconds since 1970: name another attribute";
+            self.problem(self.place(fields, "time_to_live"), message, help);
+        }
     }
 }

@@ -41,6 +41,7 @@ const SHAPES: &[(&str, &str, &str)] = &[
     ("buckets", "buckets: { $: {} }", "images"),
     ("buckets.*", "*: { protect: true }", ""),
     ("buckets.*.cors", "cors: { methods: [GET, PUT] }", ""),
+    ("buckets.*.lifecycle", "lifecycle: { expire_days: $ }", "30"),
     ("buckets.*.on_upload", "on_upload: { function: $ }", "labeler"),
     ("tables", "tables: { $: { partition_key: id } }", "posts"),
     ("tables.*", "*: { partition_key: $ }", "id"),
@@ -55,7 +56,7 @@ const SHAPES: &[(&str, &str, &str)] = &[
     ("services.*.instances", "instances: { min: 1, max: $ }", "4"),
     ("services.*.health_check", "health_check: { path: /health }", ""),
     ("services.*.behind", "behind: { service: $, path: /api/* }", "web"),
-    ("services.*.load_balancer", "load_balancer: { port: $ }", "80"),
+    ("services.*.load_balancer", "load_balancer: { port: $ }, load_balancer: internal, or load_balancer: none", "80"),
     ("*.environment", "environment: { NAME: value }", ""),
     ("*.uses", "uses: { buckets: { $: read_write } }", "images"),
     ("*.uses.buckets", "buckets: { $: read_write }", "images"),
@@ -164,7 +165,9 @@ impl Reader<'_> {
             Node::Map(entries) => Some(entries),
             other => {
                 let what = if path.is_empty() { "the file" } else { path };
-                let help = format!("write {}", shape(path, self.plain(value)));
+                // A switch is no part of any mapping.
+                let written = self.plain(value).filter(|_| !matches!(other, Node::Bool(_)));
+                let help = format!("write {}", shape(path, written));
                 self.problem(value.place, format!("{what} is {}, and should be a mapping", other.kind()), help);
                 None
             }

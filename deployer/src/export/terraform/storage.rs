@@ -33,7 +33,10 @@ impl Terraform for Bucket {
             sheet.add(kind, &self.name, bucket.with(body));
         }
         if is_account_regional(&self.name) {
-            sheet.leave_out(format!("the namespace of the bucket {}, which counts when one is created", self.name));
+            sheet.leave_out(format!(
+                "the namespace of the bucket {}, which only the creation of a bucket takes",
+                self.name
+            ));
         }
         if self.has_rules_of_others(aws).await? {
             sheet.leave_out(format!("the lifecycle rules of others of the bucket {}", self.name));

@@ -154,6 +154,7 @@ fn readme(sheet: &Sheet, home: &Home) -> String {
              so transfer them separately to each clone in which you run it.\n"
         }
     };
+    let programs = if sheet.all_of("aws_launch_template").is_empty() { "" } else { PROGRAMS };
     format!(
         "# {stack} in Terraform
 
@@ -174,17 +175,20 @@ From then on, one tool should change the stack. The tags of the deployer stay, s
 
 The state of Terraform contains values of variables, and parameters of Parameter Store in clear: keep it in a backend that is
 encrypted.
-{anew}{secret}
-The program of a service is an object whose key has its hash, and the user data of its launch template names both. To deploy
-another program, add a second `aws_s3_object` with its key, and change the user data. Instances get the new template when they
-are replaced, by an instance refresh of the Auto Scaling group. Keep the old object until the refresh has ended: instances of
-the old template read it. With a new key in its place, `terraform apply` would remove it before that.
-
+{anew}{secret}{programs}
 `lifecycle` blocks say why Terraform leaves some arguments as they are. Objects in buckets, rows of tables, log events,
 versions of functions, and a network that the stack has not made are not part of the configuration.
 {left_out}"
     )
 }
+
+/// How to deploy another program of a service.
+const PROGRAMS: &str = "
+The program of a service is an object whose key has its hash, and the user data of its launch template names both. To deploy
+another program, add a second `aws_s3_object` with its key, and change the user data. Instances get the new template when they
+are replaced, by an instance refresh of the Auto Scaling group. Keep the old object until the refresh has ended: instances of
+the old template read it. With a new key in its place, `terraform apply` would remove it before that.
+";
 
 /// The reasons why the plan has changes.
 fn marks(sheet: &Sheet) -> String {

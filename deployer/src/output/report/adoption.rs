@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     escape,
-    plan::{Places, Values, details, name, print, step_json},
+    plan::{INDENT, Places, Values, details, name, print, room, step_json},
     say,
 };
 use crate::{
@@ -67,7 +67,7 @@ impl Row {
             (Step::Foreign { owner, .. }, _) => vec![format!("belongs to {owner}")],
             (Step::Wait(state), _) => vec![format!("is {state}")],
             (Step::Pending(on), Finding::Unread) => on.iter().map(|address| format!("needs {address}")).collect(),
-            (step, _) => details(step, Values::Hidden, places),
+            (step, _) => details(step, Values::Hidden, places, room()),
         };
         if let (Finding::Free, Some(Owner::Tags(tags))) = (finding, &line.owner) {
             details.extend(made_by_cloudformation(tags));
@@ -103,7 +103,7 @@ fn table(rows: &[Row]) -> Vec<String> {
         for row in rows {
             let before = format!("  {:width$}  ", escape::line(&row.address));
             lines.push(format!("{before}{}", name(&row.name, &before, "")).trim_end().to_owned());
-            lines.extend(row.details.iter().map(|detail| format!("      {}", escape::line(detail))));
+            lines.extend(row.details.iter().map(|detail| format!("{INDENT}{}", escape::line(detail))));
         }
     }
     lines

@@ -120,6 +120,22 @@ mod tests {
     }
 
     #[test]
+    fn each_section_is_shown_once_and_prices_of_what_is_yours_fit_into_80_columns() {
+        let (key, acl) = ("    key: alias/app\n", "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/app/1");
+        let text = include_str!("../../../../stack.yaml")
+            .replace("    port: 8080\n", &format!("    port: 8080\n{key}"))
+            .replace("{ port: 80,", &format!("{{ waf: \"{acl}\", port: 80,"));
+        let config = Config::parse("stack.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+        let lines = lines(&estimate(&config, None));
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
+        for what in ["  web ACL ", "  key "] {
+            assert!(lines.iter().any(|line| line.starts_with(what)), "{what} {lines:#?}");
+        }
+        let sections: Vec<&String> = lines.iter().filter(|line| *line == "services.web").collect();
+        assert_eq!(sections.len(), 1, "{lines:#?}");
+    }
+
+    #[test]
     fn the_difference_has_a_sign_and_names_what_it_lacks() {
         let shown = |amount, is_complete| difference(Difference { amount, is_complete }, prices().region);
         let date = prices().date;

@@ -46,7 +46,7 @@ pub fn plan(plan: &Plan, values: Values, places: Places) -> bool {
         let words = escape::line(&words);
         let before = format!("  {mark} {address:width$}  ");
         print(format!("{before}{}{words}", name(&line.name, &before, &words)).trim_end());
-        details(&line.step, values, places).iter().for_each(|detail| print(&format!("      {}", escape::line(detail))));
+        details(&line.step, values, places, room()).iter().for_each(|detail| print(&format!("{INDENT}{detail}")));
     }
     if !shown.is_empty() {
         say(summary(&plan.lines));
@@ -70,8 +70,16 @@ pub(super) fn print(line: &str) {
     }
 }
 
+/// What begins the lines below that of a resource.
+pub(super) const INDENT: &str = "      ";
+
+/// The columns beside the indent, on a terminal.
+pub(super) fn room() -> Option<usize> {
+    screen::columns().map(|columns| columns.saturating_sub(INDENT.len()))
+}
+
 /// Fits a name with its surroundings on one row of a terminal; an ARN is cut at the beginning, since its end is more
-/// specific.
+/// specific. What follows the name, such as the loss of data, stays visible.
 pub(super) fn name(name: &str, before: &str, after: &str) -> String {
     let name = escape::line(name);
     let taken = measure_text_width(before) + measure_text_width(after);
@@ -79,6 +87,7 @@ pub(super) fn name(name: &str, before: &str, after: &str) -> String {
         Some(room) if measure_text_width(&name) > room && name.starts_with("arn:") => {
             format!("…{}", name.splitn(6, ':').last().unwrap_or_default())
         }
+        Some(room) if !after.is_empty() => screen::fit(&name, room),
         _ => name,
     }
 }
@@ -99,25 +108,26 @@ fn mark(step: &Step) -> (String, String) {
     (style.bold().apply_to(mark).to_string(), words)
 }
 
-/// The details below a line: one per field.
-pub(super) fn details(step: &Step, values: Values, places: Places) -> Vec<String> {
+/// The details below a line, escaped: one per field. With so many columns, a field is cut before its place.
+pub(super) fn details(step: &Step, values: Values, places: Places, columns: Option<usize>) -> Vec<String> {
+    let placed = |change: &Change| {
+        let place = change.source.as_deref().and_then(places).map(|place| escape::line(&format!(" ({place})")));
+        let (field, place) = (escape::line(&field(change, values)), place.unwrap_or_default());
+        let fitting = columns.map(|columns| screen::fit(&field, columns.saturating_sub(measure_text_width(&place))));
+        fitting.unwrap_or(field) + &place
+    };
     match step {
-        Step::Update(changes) | Step::Replace(changes) => changes
+        Step::Update(changes) | Step::Replace(changes) => changes.iter().map(placed).collect(),
+        Step::Pending(on) => on
             .iter()
-            .map(|change| match change.source.as_deref().and_then(places) {
-                Some(place) => format!("{} ({place})", field(change, values)),
-                None => field(change, values),
-            })
+            .map(|address| escape::line(&format!("takes values from {address}, which changes first")))
             .collect(),
-        Step::Pending(on) => {
-            on.iter().map(|address| format!("takes values from {address}, which changes first")).collect()
-        }
         _ => Vec::new(),
     }
 }
 
 fn field(change: &Change, values: Values) -> String {
-    let path = &change.path;
+    let path = &short_path(&change.path);
     let is_hidden = change.from.iter().chain(&change.to).any(|value| values.of(value).is_none());
     match (&change.from, &change.to) {
         (Some(_), Some(_)) if is_hidden => return format!("{path} (changed)"),
@@ -137,14 +147,26 @@ fn field(change: &Change, values: Values) -> String {
     }
 }
 
+/// Leaves out of a path with an ARN, such as that of a forward to a target group, what all ARNs of the stack share.
+fn short_path(path: &str) -> String {
+    match path.split_once(".arn:").map(|(before, arn)| (before, arn.splitn(5, ':').last())) {
+        Some((before, Some(resource))) => format!("{before}.…{resource}"),
+        _ => path.to_owned(),
+    }
+}
+
 /// The longest value shown in full: longer ones, such as user data, would hide the rest of the plan.
 const MOST: usize = 60;
 
-/// Drops the common prefix of two values of which one is too long, so that the difference is visible.
+/// Drops what two values of which one is too long have in common, so that the difference is visible: the same texts of
+/// lists, or else the prefix.
 fn from_where_they_differ(from: &str, to: &str) -> (String, String) {
     const BEFORE: usize = 12;
     let same = from.chars().zip(to.chars()).take_while(|(a, b)| a == b).count();
     let is_long = from.chars().nth(MOST).or(to.chars().nth(MOST)).is_some();
+    if let Some(lists) = other_texts(from, to).filter(|_| is_long) {
+        return lists;
+    }
     match same.checked_sub(BEFORE) {
         Some(skipped) if is_long && skipped > 1 => {
             let rest = |text: &str| format!("…{}", text.chars().skip(skipped).collect::<String>());
@@ -152,6 +174,20 @@ fn from_where_they_differ(from: &str, to: &str) -> (String, String) {
         }
         _ => (from.to_owned(), to.to_owned()),
     }
+}
+
+/// Two lists of texts without those that are in both; `None` for other values, and for lists of another order.
+fn other_texts(from: &str, to: &str) -> Option<(String, String)> {
+    let texts = |list: &str| serde_json::from_str::<Vec<String>>(list).ok();
+    let (from, to) = (texts(from)?, texts(to)?);
+    let rest = |list: &[String], other: &[String]| {
+        let rest: Vec<String> =
+            list.iter().filter(|text| !other.contains(text)).map(|text| format!("{text:?}")).collect();
+        let same = if rest.len() < list.len() { Some("…".to_owned()) } else { None };
+        format!("[{}]", same.into_iter().chain(rest).collect::<Vec<_>>().join(", "))
+    };
+    let (gone, new) = (rest(&from, &to), rest(&to, &from));
+    (gone != new).then_some((gone, new))
 }
 
 /// Puts a value on one line.
@@ -253,6 +289,18 @@ mod tests {
         check(&"é".repeat(70), &"ü".repeat(2), &format!("{}… → üü", "é".repeat(60)));
         let (from, to) = (format!("{}\nA=1", "x".repeat(80)), format!("{}\nA=2", "x".repeat(80)));
         check(&from, &to, "…xxxxxxxxx⏎A=1 → …xxxxxxxxx⏎A=2");
+        let admitted = r#"["tcp 80 from 172.31.0.0/16 (clients)","tcp 81 from 172.31.0.0/16 (clients)"#;
+        let (from, to) = (format!(r#"{admitted}","tcp 22 from 10.0.0.0/8"]"#), format!(r#"{admitted}"]"#));
+        check(&from, &to, r#"[…, "tcp 22 from 10.0.0.0/8"] → […]"#);
+    }
+
+    #[test]
+    fn of_the_arn_in_a_path_the_end_is_shown() {
+        let arn = "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/app-web-8080/0a1b2c3d4e5f6071";
+        let change = Change::of(format!("forwards.{arn}"), Some("0".into()), Some("1".into()));
+        let shown = "forwards.…targetgroup/app-web-8080/0a1b2c3d4e5f6071: 0 → 1";
+        assert_eq!(field(&change, Values::Hidden), shown);
+        assert_eq!(short_path("user_data.environment.NAME"), "user_data.environment.NAME");
     }
 
     #[test]
@@ -277,7 +325,8 @@ mod tests {
     fn a_change_says_on_which_line_of_the_file_it_is_decided() {
         let step = Step::Update(vec![change(Some("4"), Some("6")).sourced("services.web", &[("it", "instances.max")])]);
         let places = |path: &str| (path == "services.web.instances.max").then(|| "stack.yaml:41".to_owned());
-        assert_eq!(details(&step, Values::Hidden, &places), ["it: 4 → 6 (stack.yaml:41)"]);
+        assert_eq!(details(&step, Values::Hidden, &places, None), ["it: 4 → 6 (stack.yaml:41)"]);
+        assert_eq!(details(&step, Values::Hidden, &places, Some(24)), ["it: 4 →… (stack.yaml:41)"]);
         let source = json!({ "path": "services.web.instances.max", "place": "stack.yaml:41" });
         assert_eq!(step_json(&step, Values::Hidden, &places)["update"][0]["source"], source);
     }
@@ -286,7 +335,7 @@ mod tests {
     fn a_pending_step_names_the_resources_it_waits_for() {
         let template = Address { kind: "launch_template", key: "web".into(), section: "services.web".into() };
         let pending = Step::Pending(vec![template]);
-        let shown = details(&pending, Values::Hidden, &|_| None);
+        let shown = details(&pending, Values::Hidden, &|_| None, None);
         assert_eq!(shown, ["takes values from launch_template.web, which changes first"]);
         assert_eq!(step_json(&pending, Values::Hidden, &|_| None), json!({ "pending": ["launch_template.web"] }));
     }

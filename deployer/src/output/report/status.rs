@@ -100,7 +100,7 @@ fn lines(status: &Status, now_s: i64) -> Vec<String> {
         lines.push(format!("nothing is deployed: `deployer up{options}` deploys it"));
         return lines;
     }
-    contents.services.iter().for_each(|it| service(it, now_s, &mut lines));
+    contents.services.iter().for_each(|it| service(it, now_s, options, &mut lines));
     contents.functions.iter().for_each(|it| function(it, &mut lines));
     contents.buckets.iter().for_each(|it| bucket(it, &mut lines));
     contents.tables.iter().for_each(|it| table(it, &mut lines));
@@ -108,6 +108,11 @@ fn lines(status: &Status, now_s: i64) -> Vec<String> {
     lines.push(row(' ', "drift", &drifted(drift, options)));
     if drift.changes.is_some() && !drift.uncompared.is_empty() {
         lines.push(detail(&format!("without changes of packages, which `deployer plan{options}` builds first")));
+    }
+    let mut services = contents.services.iter().filter(|it| !it.is_off()).map(|it| it.healthy);
+    let mut functions = contents.functions.iter().map(|it| it.healthy);
+    if services.any(|healthy| healthy == Some(false)) || functions.any(|healthy| healthy == Some(false)) {
+        lines.push(format!("`deployer why{options}` explains what is not healthy"));
     }
     lines
 }
@@ -129,7 +134,7 @@ fn detail(text: &str) -> String {
     format!("    {text}")
 }
 
-fn service(it: &ServiceStatus, now_s: i64, lines: &mut Vec<String>) {
+fn service(it: &ServiceStatus, now_s: i64, options: &str, lines: &mut Vec<String>) {
     let count = |number: Option<usize>| number.map_or("?".into(), |number| number.to_string());
     let mut state = match it.exists || !it.unread.is_empty() {
         _ if it.is_off() => off_state(it),
@@ -142,11 +147,11 @@ fn service(it: &ServiceStatus, now_s: i64, lines: &mut Vec<String>) {
     }
     let mark = if it.is_off() { ' ' } else { mark(it.healthy) };
     lines.push(row(mark, &format!("service {}", it.name), &state));
-    lines.extend(downtime(it, now_s).map(|text| detail(&text)));
+    lines.extend(downtime(it, now_s, options).map(|text| detail(&text)));
     let reach = if it.internal == Some(true) { INTERNAL_REACH } else { "" };
     lines.extend(it.address.iter().map(|address| detail(&format!("{address}{reach}"))));
     if it.https == Some(PENDING) && !it.is_off() {
-        lines.push(detail("HTTPS is pending: `deployer why` says what it waits for"));
+        lines.push(detail(&format!("HTTPS is pending: `deployer why{options}` says what it waits for")));
     }
     it.instances.iter().for_each(|one| instance(one, it.release.as_deref(), now_s, lines));
     lines.extend(it.failed_launch.iter().map(|failure| detail(&format!("a launch failed: {failure}"))));
@@ -162,11 +167,13 @@ fn off_state(it: &ServiceStatus) -> String {
 }
 
 /// How long a service still runs, or the command that brings it back.
-fn downtime(it: &ServiceStatus, now_s: i64) -> Option<String> {
+fn downtime(it: &ServiceStatus, now_s: i64, options: &str) -> Option<String> {
     match (&it.paused, &it.ends) {
-        (Some(_), _) if it.is_off() => Some("`deployer resume` brings it back".into()),
+        (Some(_), _) if it.is_off() => Some(format!("`deployer resume{options}` brings it back")),
         (Some(since), _) => Some(format!("paused since {since}, not completely: run `pause` or `resume` again")),
-        (None, Some(_)) if it.ended => Some("`deployer up` brings it back; `deployer pause` saves the rest".into()),
+        (None, Some(_)) if it.ended => {
+            Some(format!("`deployer up{options}` brings it back; `deployer pause{options}` saves the rest"))
+        }
         (None, Some(ends)) => {
             let left = DateTime::from_str(ends, Format::DateTime).ok().map(|at| lifetime(at.secs() - now_s));
             Some(format!("ends at {ends}, in {}", left.unwrap_or_default()))
@@ -345,6 +352,7 @@ mod tests {
               cost                  about $36.39 a month (prices of 2026-07-20)
               drift                 2 changes: `deployer plan` shows them
                 without changes of packages, which `deployer plan` builds first
+            `deployer why` explains what is not healthy
         "#]]
         .assert_eq(&(lines.join("\n") + "\n"));
     }
@@ -353,7 +361,7 @@ mod tests {
     fn a_service_that_is_off_as_intended_is_not_marked_as_unhealthy() {
         let shown = |it: ServiceStatus| {
             let (is_off, mut lines) = (it.is_off(), Vec::new());
-            service(&ServiceStatus { name: "web".into(), exists: true, ..it }, now(), &mut lines);
+            service(&ServiceStatus { name: "web".into(), exists: true, ..it }, now(), "", &mut lines);
             (is_off, lines)
         };
         let since = Some("2026-11-29T10:00:00Z".to_owned());
