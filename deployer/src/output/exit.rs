@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::{
     cloud::remedies::{is_about_credentials, remedy},
     engine::{Address, Error, Fault, Resource as _},
-    kinds::{alias::Alias, rule::Rule},
+    kinds::{alias::Alias, rule::ListenerRule},
 };
 
 /// How a command ended. The numbers are part of the interface and listed in `--help`.
@@ -135,7 +135,7 @@ impl From<Error> for Failure {
 fn hint_for(error: &Error) -> Option<String> {
     match error {
         Error::Fault { what, name, source, .. } => remedy(source, Some(&format!("{what} ({name})"))),
-        Error::Foreign { what, is_free, .. } if what.kind == Rule::KIND => Some(in_the_place_of(what, *is_free)),
+        Error::Foreign { what, is_free, .. } if what.kind == ListenerRule::KIND => Some(in_the_place_of(what, *is_free)),
         Error::Foreign { what, is_free: true, .. } => Some(format!(
             "nothing of it was changed. If it is yours, `up --adopt {what}` takes it over (`adopt`: everything that \
              stack.yaml describes); if not, give the stack another `name`"
