@@ -1,4 +1,4 @@
-//! Helpers for the tests of several packages. Helpers for one package are in its `tests/support`.
+//! Helpers for the tests of several packages. Helpers for one package are in the module `support` of its tests.
 //!
 //! | for | see |
 //! |---|---|

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use crate::measure::Project;
+use super::measure::Project;
 
 /// The latency of a call to a region some countries away.
 pub const LATENCY_MS: u64 = 80;

@@ -173,7 +173,7 @@ const UP: &[Part] = &[
 ];
 
 /// The table, in the order of `deployer --help`. A command without a row, and a right that its command does not use, fail
-/// `deployer/tests/permissions.rs`.
+/// `deployer/tests/testsuite/permissions.rs`.
 pub const COMMANDS: &[Needs] = &[
     command("up", UP_DEEDS, Which::Described, &[SITE, CHECKED, UP]),
     command(

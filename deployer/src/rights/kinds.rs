@@ -69,7 +69,7 @@ const fn take_over_in_ec2(on: On) -> Right {
     right_when("ec2:CreateTags", on, OursOrFree)
 }
 
-/// The table. A kind without a row, and a right that its kind does not use, fail `deployer/tests/permissions.rs`.
+/// The table. A kind without a row, and a right that its kind does not use, fail `deployer/tests/testsuite/permissions.rs`.
 pub const KINDS: &[OfKind] = &[
     OfKind {
         kind: "alarm",

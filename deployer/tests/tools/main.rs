@@ -1,9 +1,0 @@
-//! The commands around a deployment: they check, draw, document and prepare a stack without changing anything in AWS.
-
-#[path = "../support/mod.rs"]
-mod support;
-
-mod completions;
-mod doctor;
-mod init;
-mod offline;
