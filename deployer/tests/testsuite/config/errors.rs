@@ -31,7 +31,10 @@ fn a_value_in_place_of_a_mapping_is_explained() {
         ("functions: { f: { package: f, uses: { tables: [t] } } }", "write tables: { posts: read_write }"),
         ("functions: { f: { package: f, environment: [A=1] } }", "write environment: { NAME: value }"),
         (&format!("services: {{ w: {{ {service}, instances: 4 }} }}"), "write instances: { min: 1, max: 4 }"),
-        (&format!("services: {{ w: {{ {service}, load_balancer: 8081 }} }}"), "write load_balancer: { port: 8081 }"),
+        (
+            &format!("services: {{ w: {{ {service}, load_balancer: 8081 }} }}"),
+            "load_balancer: internal, or load_balancer: none",
+        ),
         (&format!("services: {{ w: {{ {service}, health_check: 5 }} }}"), "write health_check: { path: /health }"),
         (&format!("services: {{ w: {{ {service}, uses: x }} }}"), "write uses: { buckets: { x: read_write } }"),
         ("buckets: { b: { cors: { methods: GET } } }", "write methods: [GET]"),

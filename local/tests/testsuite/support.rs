@@ -1,0 +1,5 @@
+//! Helpers shared by several modules.
+
+pub mod presign;
+pub mod process;
+pub mod stack;
