@@ -33,7 +33,7 @@ import * as session from "/session.js";
 import { share } from "/share.js";
 import { isReady, onChange, PAGE, state } from "/state.js";
 import { keepTimes } from "/times.js";
-import { attach, resume, stopUpload } from "/upload.js";
+import { attach, resume, stopUploads } from "/upload.js";
 import { say, translate } from "/words.js";
 
 /** How many pages are added by scrolling; the rest by the button, so that the foot of the page can be reached. */
@@ -177,7 +177,7 @@ function logOut() {
   commitAll();
   session.logOut();
   state.user = "";
-  for (const id of [...state.uploads.keys()]) stopUpload(id);
+  stopUploads();
   state.troubles.clear();
   composer.clear();
   navigation.go("/");

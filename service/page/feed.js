@@ -158,10 +158,12 @@ export async function showOlder({ focus = true } = {}) {
       state.posts.push(...older);
       state.next = next;
     } catch (problem) {
-      $("more-problem").textContent = explain(problem);
+      if (view === state.view) $("more-problem").textContent = explain(problem);
       return false;
     } finally {
       setBusy($("more"), false);
+      // The view that has taken its place could not add posts meanwhile.
+      if (view !== state.view) changed();
     }
   }
   state.shown += PAGE;

@@ -42,7 +42,8 @@ export function start() {
     event.preventDefault();
     // Only the service knows whether this is a name, which the browser keeps, or a token, which it must not.
     await ready;
-    logIn($("login-name").value.trim());
+    // It may have been closed meanwhile.
+    if ($("login").open) logIn($("login-name").value.trim());
   });
   $("login-name").addEventListener("input", () => showProblem(""));
   $("login-close").addEventListener("click", () => $("login").close());

@@ -64,6 +64,7 @@ function enter(memory) {
   supersede();
   const { posts = null, next = null, shown = PAGE } = memory ?? {};
   Object.assign(state, { view: viewAt(path), posts, next, shown, problem: null, partial: false, newer: null, missing: false });
+  $("more-problem").textContent = "";
   changed();
   load();
 }

@@ -116,6 +116,11 @@ export function stopUpload(id) {
   forgetUpload(id);
 }
 
+/** The same for the pictures of all posts. */
+export function stopUploads() {
+  for (const id of [...chosen.keys(), ...state.uploads.keys()]) stopUpload(id);
+}
+
 export function forgetUpload(id) {
   state.uploads.delete(id);
   session.forgetSent(id);

@@ -25,6 +25,9 @@ const EXPIRIES: &[(&str, &str)] = &[(OBJECTS, "objects"), ("older_versions_end_d
 
 const OBJECTS: &str = "objects_end_days";
 
+/// The state of a table that is being deleted, as `Step::Wait` has it.
+const DELETING: &str = "deleting";
+
 impl Session {
     /// Leaves a bucket or table out of the plan if its change would let AWS delete data that it holds, unless that is
     /// confirmed: by `--expire`, or by typing its name.
@@ -46,7 +49,8 @@ impl Session {
         for line in &mut plan.lines {
             let deletion = match &line.step {
                 Step::Update(changes) => deletion(line.address.kind, changes),
-                Step::Wait(_) => self.awaited_deletion(line).await?,
+                // The rows of a table that is being deleted can be read to the end, and are lost in any case.
+                Step::Wait(state) if state != DELETING => self.awaited_deletion(line).await?,
                 _ => None,
             };
             let Some(deletion) = deletion else { continue };

@@ -105,9 +105,10 @@ const NOT_YET: &[NotYet] = &[
     not_yet("DeleteTargetGroup", "ResourceInUse", "", 120),
     // The web ACL or the load balancer was created a moment ago (docs/aws.md §9.11).
     not_yet("*", "WAFUnavailableEntityException", "", 600),
-    // The load balancer was deleted a moment ago, and the next read no longer finds it; or it was created a moment ago.
-    not_yet("GetWebACLForResource", "WAFNonexistentItemException", "", 60),
-    not_yet("DisassociateWebACL", "WAFNonexistentItemException", "", 60),
+    // The load balancer was deleted a moment ago, and the next read no longer finds it; or it was created a moment ago, and
+    // WAF sees it as late as for `AssociateWebACL` (`kinds/load_balancer/web_acl.rs`).
+    not_yet("GetWebACLForResource", "WAFNonexistentItemException", "", 600),
+    not_yet("DisassociateWebACL", "WAFNonexistentItemException", "", 600),
     // The bucket's policy is not in force yet.
     not_yet("ModifyLoadBalancerAttributes", "InvalidConfigurationRequest", "Access Denied for bucket", 120),
     not_yet("AuthorizeSecurityGroupIngress", "InvalidGroup.NotFound", "", 60),
@@ -204,6 +205,16 @@ mod tests {
         assert_eq!(retry("DescribePolicies", "ValidationError", "Group name not found"), budget);
         assert_eq!(retry("DescribePolicies", "AccessDenied", ""), Retry::Never);
         assert_eq!(retry("DeleteTable", "ResourceNotFoundException", ""), Retry::Never);
+    }
+
+    #[test]
+    fn waf_is_given_the_same_time_by_each_call_for_a_load_balancer() {
+        let budget = Retry::Within(Duration::from_secs(600));
+        for operation in ["GetWebACLForResource", "DisassociateWebACL"] {
+            assert_eq!(retry(operation, "WAFNonexistentItemException", ""), budget, "{operation}");
+        }
+        // Which of the two is absent, `kinds/load_balancer/web_acl.rs` finds out.
+        assert_eq!(retry("AssociateWebACL", "WAFNonexistentItemException", ""), Retry::Never);
     }
 
     #[test]

@@ -407,6 +407,20 @@ async fn scrolls_in_a_busy_browser(browser: Browser) {
     visit.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_to_load_older_posts_is_shown_in_their_view_only() {
+    let visit = Visit::new().await;
+    seed_ninety(&visit).await;
+    visit.open().await;
+    visit.front.answer("GET /posts", Answer::Refuse(503));
+    visit.page.script("document.querySelector('.foot').scrollIntoView()", json!([])).await;
+    visit.text_is("#more-problem", "The service is busy. Please try again in a moment.").await;
+    visit.go("/@Ada").await;
+    // Nothing older can be asked for here: these are the posts that the other view has loaded.
+    assert_eq!(visit.page.value("document.querySelector('#more-problem').textContent").await, "");
+    visit.end_having_seen(&[503]).await;
+}
+
 in_both_browsers!(the_skip_link_leads_past_the_navigation, skips);
 
 async fn skips(browser: Browser) {
