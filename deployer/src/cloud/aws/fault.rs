@@ -56,7 +56,7 @@ impl Fault {
     }
 
     /// The same fault as one of an absent resource: AWS denies some calls for what does not exist.
-    pub fn as_absent(self) -> Self {
+    pub fn meaning_absent(self) -> Self {
         let code = "ResourceNotFoundException".to_owned();
         let retry = retry(&self.operation, &code, &self.message);
         Fault { code, retry, ..self }
@@ -150,7 +150,7 @@ mod tests {
     fn a_denial_for_what_is_absent_is_looked_up_again() {
         let denied = Fault::new("ListTagsOfResource", "AccessDeniedException", "not authorized");
         assert!(!denied.is_absent() && denied.retry == Retry::Never);
-        let absent = denied.as_absent();
+        let absent = denied.meaning_absent();
         assert!(absent.is_absent() && matches!(absent.retry, Retry::Within(_)), "{absent:?}");
     }
 
