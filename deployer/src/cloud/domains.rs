@@ -58,6 +58,11 @@ impl Domain {
         }
     }
 
+    /// Whether a hosted zone of the account is known to hold it.
+    pub fn is_in_known_zone(&self) -> bool {
+        self.zone.as_ref().is_some_and(|zone| !zone.id.is_empty())
+    }
+
     /// Finds out about a domain. With `has_own`, `stack.yaml` names an existing certificate.
     pub async fn discover(aws: &Aws, stack: &str, name: &str, has_own: bool) -> Result<Domain, Fault> {
         let certificate = async {

@@ -326,7 +326,7 @@ async fn tags(aws: &Aws, arn: &str) -> Result<Tags, Fault> {
     let name = arn.rsplit('/').next().unwrap_or_default();
     let Ok(answer) = found(aws.dynamodb.describe_table().table_name(name).send().await) else { return Err(denied) };
     match answer.and_then(|answer| answer.table?.table_status) {
-        None | Some(TableStatus::Deleting) => Err(Fault { code: "ResourceNotFoundException".into(), ..denied }),
+        None | Some(TableStatus::Deleting) => Err(denied.meaning_absent()),
         Some(_) => Err(denied),
     }
 }

@@ -50,10 +50,10 @@ impl Front {
         self.group.is_among(nodes)
     }
 
-    /// Whether no hosted zone of the account holds its domain, so that the user enters its records.
-    pub fn has_records_by_hand(&self) -> bool {
+    /// Whether no hosted zone of the account holds its domain, as far as is known, so that the user enters its records.
+    pub fn may_have_records_by_hand(&self) -> bool {
         let domain = self.https.as_ref().and_then(|https| https.domain.as_ref());
-        domain.is_some_and(|domain| domain.zone.is_none())
+        domain.is_some_and(|domain| !domain.is_in_known_zone())
     }
 
     /// Returns its URL, once its load balancer exists.

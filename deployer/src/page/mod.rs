@@ -68,7 +68,7 @@ impl Page {
     /// by records of their own.
     pub fn needed_by_outputs(&self) -> BTreeSet<usize> {
         let of_texts = self.outputs.iter().flat_map(|(_, text)| text.needs());
-        let by_hand = self.services.iter().filter(|front| front.has_records_by_hand());
+        let by_hand = self.services.iter().filter(|front| front.may_have_records_by_hand());
         let balancers = by_hand.flat_map(|front| front.balancer.iter().flat_map(|balancer| balancer.needs()));
         self.stack.with_needs(of_texts.chain(balancers))
     }

@@ -196,6 +196,23 @@ async fn failed_connections_set_off_the_alarm_of_their_service_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_alarms_of_a_service_change_when_another_one_joins_its_load_balancer_and_when_it_leaves() {
+    let web = service("web", "    bake: 3m\n");
+    let api = service("api", "    bake: 0\n    behind: { service: web, path: /api/* }\n");
+    let (alone, shared) = (stack(std::slice::from_ref(&web)), stack(&[web, api]));
+    let (cloud, project) = (TestAws::start().await, Project::with(&alone));
+    for (description, expected) in [(&alone, ALARMS), (&shared, SHARING), (&alone, ALARMS)] {
+        project.describe(description);
+        cloud.done(&project, &["up", "--yes"]).await;
+        assert_eq!(alarms(&cloud).await, expected);
+        cloud.done(&project, &["plan", "--detailed-exitcode"]).await;
+    }
+    cloud.done(&project, &["down", "--yes"]).await;
+    assert!(alarms(&cloud).await.is_empty());
+    cloud.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_alarm_of_someone_else_is_left_alone() {
     let (cloud, project) = (TestAws::start().await, project());
     cloud.done(&project, &["up", "--yes"]).await;

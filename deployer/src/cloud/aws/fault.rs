@@ -54,6 +54,13 @@ impl Fault {
     pub fn is_absent(&self) -> bool {
         means_absent(&self.code, &self.message)
     }
+
+    /// The same fault as one of an absent resource: AWS denies some calls for what does not exist.
+    pub fn meaning_absent(self) -> Self {
+        let code = "ResourceNotFoundException".to_owned();
+        let retry = retry(&self.operation, &code, &self.message);
+        Fault { code, retry, ..self }
+    }
 }
 
 pub(super) fn means_absent(code: &str, message: &str) -> bool {
@@ -129,11 +136,22 @@ mod tests {
     use aws_smithy_runtime_api::client::result::ConnectorError;
 
     use super::*;
-    use crate::output::exit::{Exit, Failure};
+    use crate::{
+        engine::Retry,
+        output::exit::{Exit, Failure},
+    };
 
     #[test]
     fn the_operation_is_read_off_the_error_type() {
         assert_eq!(operation_of::<aws_sdk_s3::operation::create_bucket::CreateBucketError>(), "CreateBucket");
+    }
+
+    #[test]
+    fn a_denial_for_what_is_absent_is_looked_up_again() {
+        let denied = Fault::new("ListTagsOfResource", "AccessDeniedException", "not authorized");
+        assert!(!denied.is_absent() && denied.retry == Retry::Never);
+        let absent = denied.meaning_absent();
+        assert!(absent.is_absent() && matches!(absent.retry, Retry::Within(_)), "{absent:?}");
     }
 
     #[test]

@@ -116,7 +116,10 @@ impl Board {
             Progress::Waiting(state) => self.update_row(name, &escape::line(&state), None),
             Progress::Done => self.finish(&name, &style().green().apply_to("✓").to_string(), None),
             Progress::Failed => self.finish(&name, &style().red().apply_to("✗").to_string(), Some("failed")),
-            Progress::Skipped => screen::print(&format!("  {} {name}  skipped", style().dim().apply_to("-"))),
+            Progress::Skipped => {
+                self.remove(&name);
+                screen::print(&format!("  {} {name}  skipped", style().dim().apply_to("-")));
+            }
         }
     }
 
@@ -172,14 +175,17 @@ impl Board {
         }
     }
 
+    /// Removes a row. Returns its verb and its age.
+    fn remove(&self, name: &str) -> Option<(&'static str, Duration)> {
+        let row = self.0.rows().remove(name)?;
+        row.bar.finish_and_clear();
+        self.0.bars.remove(&row.bar);
+        Some((row.verb, row.begun.elapsed()))
+    }
+
     /// Only finished items count as done.
     fn finish(&self, name: &str, mark: &str, failed: Option<&str>) {
-        let row = self.0.rows().remove(name);
-        let (verb, took) = row.as_ref().map_or(("", Duration::ZERO), |row| (row.verb, row.begun.elapsed()));
-        if let Some(row) = row {
-            row.bar.finish_and_clear();
-            self.0.bars.remove(&row.bar);
-        }
+        let (verb, took) = self.remove(name).unwrap_or_default();
         if failed.is_none() {
             self.0.footer.inc(1);
         }
@@ -289,6 +295,7 @@ mod tests {
         board.show_row("table.posts".into(), Progress::Began("creating"));
         board.show_row("table.posts".into(), Progress::Done);
         board.show_row("role.web".into(), Progress::Failed);
+        board.show_row("function.f".into(), Progress::Began("updating"));
         board.show_row("function.f".into(), Progress::Skipped);
         let lines = lines(&board, &drawn);
         assert!(lines.len() == 1 && lines[0].starts_with("  2 of 4 done  0."), "{lines:?}");

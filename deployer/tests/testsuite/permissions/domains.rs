@@ -49,6 +49,20 @@ async fn commands_on_a_stack_with_a_domain_run_with_their_printed_policies() {
     cloud.end().await;
 }
 
+/// The policy is printed before it is known whether there is a zone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_to_enter_by_hand_is_printed_with_the_policy_of_outputs_without_any() {
+    let (cloud, project) = (TestAws::start().await, Project::of_service("    domain: app.example.org\n"));
+    cloud.done(&project, &["up", "--yes"]).await;
+    project.edit("outputs:\n  URL: ${services.web.url}\n", "");
+    let roles = Roles::of(&cloud, &project, ["outputs"]).await;
+    let outputs = roles.done(&["outputs"]).await;
+    assert!(outputs.stderr.contains("    app.example.org  CNAME  "), "{}", outputs.all());
+    assert_eq!(roles.denied("outputs").await, Vec::<String>::new());
+    cloud.done(&project, &["down", "--yes"]).await;
+    cloud.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_domain_that_was_taken_out_is_removed_with_the_policies_of_a_stack_without_one() {
     let domain = "    domain: app.example.org\n";
