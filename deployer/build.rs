@@ -3,7 +3,8 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-env=DEPLOYER_TARGET={}", variable("TARGET"));
+    // `cargo run` passes it on to the deployer, which warns about unknown variables that begin with DEPLOYER_.
+    println!("cargo::rustc-env=BUILT_FOR={}", variable("TARGET"));
     if variable("CARGO_CFG_TARGET_OS") == "windows" {
         // Commands run on the main thread, for which Windows reserves 1 MiB unless the program states another size.
         let stack = match variable("CARGO_CFG_TARGET_ENV").as_str() {

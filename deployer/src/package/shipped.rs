@@ -14,7 +14,7 @@ use super::{Error, Platform};
 const PROGRAMS: &str = "../share/deployer/programs";
 
 /// The deployer's own platform.
-const HERE: &str = env!("DEPLOYER_TARGET");
+const HERE: &str = env!("BUILT_FOR");
 
 /// Whether `Cargo.toml` is in this folder or above: then programs are built, even if the release has one of that name.
 pub fn is_in_workspace(folder: &Path) -> bool {

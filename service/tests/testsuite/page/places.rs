@@ -407,9 +407,10 @@ async fn scrolls_in_a_busy_browser(browser: Browser) {
     visit.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failure_to_load_older_posts_is_shown_in_their_view_only() {
-    let visit = Visit::new().await;
+in_both_browsers!(a_failure_to_load_older_posts_is_shown_in_their_view_only, fails_to_load_older_posts);
+
+async fn fails_to_load_older_posts(browser: Browser) {
+    let visit = Visit::with(browser, &[]).await;
     seed_ninety(&visit).await;
     visit.open().await;
     visit.front.answer("GET /posts", Answer::Refuse(503));
