@@ -12,9 +12,10 @@ use serde_json::Value;
 use testkit::{proxy::parts, small_programs::echo_function, until};
 
 use crate::support::{
-    Project, RunOutput,
+    Project, SMALL,
     cloud::TestAws,
     hands::owners::TAGGED,
+    says,
     scene::{Phase, Scene, Undisturbed},
     terminal::Terminal,
 };
@@ -32,10 +33,6 @@ const TAGGING: &[&str] = &[
 
 /// The end of the question.
 const QUESTION: &str = "change nothing else? [y/N]";
-
-fn says(said: &RunOutput, text: &str) {
-    assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stack_without_owners_is_taken_over_by_its_tags_alone() {
@@ -94,14 +91,6 @@ async fn a_run_that_was_killed_after_any_of_its_calls_is_completed_by_the_next()
     scene.end().await;
 }
 
-const SMALL: &str = "\
-name: small
-region: us-east-1
-buckets:
-  files: {}
-tables:
-  posts: { partition_key: user }
-";
 const OF_OTHERS: &str = "  likes: { partition_key: user }\n  notes: { partition_key: user }\n";
 const FILES: &str = "small-files-000000000000-us-east-1";
 

@@ -1,6 +1,6 @@
 //! No data is deleted as a side effect: tables and buckets are deleted only if they are named.
 
-use crate::support::{Project, RunOutput, cloud::TestAws};
+use crate::support::{Project, cloud::TestAws, says};
 
 const TWO_TABLES: &str = "\
 name: data
@@ -16,10 +16,6 @@ async fn up_with(description: &str) -> (TestAws, Project) {
     let (cloud, project) = (TestAws::start().await, Project::with(description));
     cloud.done(&project, &["up", "--yes"]).await;
     (cloud, project)
-}
-
-fn says(said: &RunOutput, text: &str) {
-    assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use aws_sdk_lambda::types::TracingMode;
 use aws_sdk_s3::types::ServerSideEncryption;
 use serde_json::{Value, json};
 
-use crate::support::{Project, RunOutput, cloud::TestAws};
+use crate::support::{Project, cloud::TestAws, says};
 
 const KEY: &str = "arn:aws:kms:us-east-1:000000000000:key/12345678-1234-1234-1234-123456789012";
 const BUCKET: &str = "postagram-images-000000000000-us-east-1";
@@ -19,10 +19,6 @@ fn lines() -> [(&'static str, String); 4] {
         ("    timeout_s: 30\n", format!("    tracing: true\n    key: {KEY}\n    log_key: {KEY}\n")),
         ("    health_check: /health\n", format!("    key: alias/app\n    log_key: {KEY}\n")),
     ]
-}
-
-fn says(said: &RunOutput, text: &str) {
-    assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
 }
 
 async fn is_unchanged(cloud: &TestAws, project: &Project) {

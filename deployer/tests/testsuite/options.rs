@@ -15,14 +15,10 @@ use serde_json::{Value, json};
 use testkit::{eventually, small_programs::echo_function};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::support::{Project, RunOutput, cloud::TestAws};
+use crate::support::{Project, cloud::TestAws, says};
 
 const BUCKET: &str = "small-a-000000000000-us-east-1";
 const FUNCTION: &str = "small-f";
-
-fn says(said: &RunOutput, text: &str) {
-    assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
-}
 
 async fn is_unchanged(cloud: &TestAws, project: &Project) {
     let plan = cloud.run(project, &["plan", "--detailed-exitcode"]).await;

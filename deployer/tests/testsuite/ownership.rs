@@ -12,6 +12,7 @@ use crate::support::{
     cloud::connect,
     domain::{self, DOMAIN},
     hands::Hands,
+    says,
     scene::{Phase, Scene},
 };
 
@@ -50,10 +51,6 @@ const SHARED: &[&str] = &["rule"];
 
 /// Kinds without a name: the one of another owner is another resource.
 const NAMELESS: &[&str] = &["certificate", "elastic_address", "internet_gateway", "route_table", "subnet", "vpc"];
-
-fn says(said: &RunOutput, text: &str) {
-    assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
-}
 
 /// Makes another change for `up` to apply; `n` counts the calls.
 fn change_something(scene: &Scene, n: usize) {

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::{AttributeValue, TableDescription};
 
-use crate::support::{Project, RunOutput, cloud::TestAws};
+use crate::support::{Project, cloud::TestAws, says};
 
 const POSTS: &str = "\
 name: rows
@@ -18,10 +18,6 @@ tables:
     time_to_live: ends
     stream: new_image
 ";
-
-fn says(said: &RunOutput, text: &str) {
-    assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
-}
 
 async fn described(cloud: &TestAws) -> TableDescription {
     let table = cloud.aws.dynamodb.describe_table().table_name("rows-posts").send().await.expect("it is there");

@@ -1,10 +1,10 @@
 //! Stacks in other accounts, in other regions and of other names.
 
-use super::{SMALL, inventory, says};
-use crate::support::Project;
+use super::inventory;
 use crate::support::cloud::TestAws;
 use crate::support::inventory::Inventory;
 use crate::support::moto::Moto;
+use crate::support::{Project, SMALL, says};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_account_or_region_is_refused_naming_both() {

@@ -14,11 +14,11 @@ use testkit::{
     proxy::{InjectedFault, Proxy},
 };
 
-use super::{ARTIFACTS, SMALL, inventory, says};
-use crate::support::Project;
+use super::{ARTIFACTS, inventory};
 use crate::support::cloud::{KEYS, TestAws, connect};
 use crate::support::run::Run;
 use crate::support::scene::{Phase, Scene};
+use crate::support::{Project, SMALL, says};
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -11,19 +11,7 @@ use crate::support::{
     inventory::{self, Inventory},
 };
 
-const SMALL: &str = "\
-name: small
-region: us-east-1
-buckets:
-  files: {}
-tables:
-  posts: { partition_key: user }
-";
 const ARTIFACTS: &str = "small-artifacts-000000000000-us-east-1";
-
-fn says(said: &RunOutput, text: &str) {
-    assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
-}
 
 async fn at_once(cloud: &TestAws, projects: &[(&Project, &[&str])]) -> Vec<RunOutput> {
     let runs = projects.iter().map(|(project, arguments)| cloud.run(project, arguments));

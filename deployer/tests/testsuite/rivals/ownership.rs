@@ -10,13 +10,13 @@ use deployer::{
 };
 use testkit::{eventually, proxy::InjectedFault};
 
-use super::{SMALL, inventory, says};
-use crate::support::Project;
+use super::inventory;
 use crate::support::cloud::{TestAws, connect};
 use crate::support::domain::{self, DOMAIN};
 use crate::support::hands::Hands;
 use crate::support::inventory::Inventory;
 use crate::support::scene::{Phase, Scene};
+use crate::support::{Project, SMALL, says};
 
 async fn make_table(cloud: &TestAws, name: &str) {
     let key = KeySchemaElement::builder().attribute_name("user").key_type(KeyType::Hash).build().expect("whole");

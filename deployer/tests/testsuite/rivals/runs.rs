@@ -1,9 +1,9 @@
 //! Concurrent runs on one stack.
 
-use super::{SMALL, alone, at_once, inventory, says};
-use crate::support::Project;
+use super::{alone, at_once, inventory};
 use crate::support::cloud::TestAws;
 use crate::support::inventory::Inventory;
+use crate::support::{Project, SMALL, says};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_concurrent_first_ups_make_one_stack() {

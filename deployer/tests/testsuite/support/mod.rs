@@ -30,6 +30,16 @@ use testkit::{
 pub const STORED_VALUE: &str = "a value that AWS keeps";
 pub const SENSITIVE: &str = "not-for-all-to-see";
 
+/// A stack of two resources, which takes no time to create.
+pub const SMALL: &str = "\
+name: small
+region: us-east-1
+buckets:
+  files: {}
+tables:
+  posts: { partition_key: user }
+";
+
 /// A folder with a `stack.yaml`. Dropping it stops its local AWS and deletes the folder.
 pub struct Project {
     folder: tempfile::TempDir,
@@ -283,4 +293,9 @@ impl Drop for Project {
     fn drop(&mut self) {
         let _ = self.run(&["local", "stop"]);
     }
+}
+
+/// Asserts that a run has written this text to standard error.
+pub fn says(said: &RunOutput, text: &str) {
+    assert!(said.stderr.contains(text), "{text:?} is not in {}", said.all());
 }
