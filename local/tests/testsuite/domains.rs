@@ -1,6 +1,5 @@
 //! Route 53, its DNS and Certificate Manager, as their clients see them.
 
-use std::path::Path;
 use std::time::Duration;
 
 use aws_config::{Region, SdkConfig};
@@ -14,6 +13,8 @@ use serde_json::json;
 use testkit::clients::{code, config_of, without_retries};
 use testkit::programs::tool;
 use testkit::{LocalAws, eventually, until};
+
+use crate::support::script;
 
 const DOMAIN: &str = "shop.example.com";
 
@@ -120,11 +121,8 @@ fn alias(name: &str, kind: RrType, zone: &str, target: &str) -> Change {
 async fn boto3_makes_a_zone_and_a_certificate_and_removes_them() {
     let scene = DomainScene::start().await;
     let dns = scene.aws.control().get("health").await["dns"].as_str().unwrap().to_owned();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/testsuite/support/domains.py");
-    let mut story = tokio::process::Command::new(tool("bin/python"));
-    let output = story.arg(script).arg(scene.aws.endpoint()).arg(dns).kill_on_drop(true).output().await.unwrap();
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}");
+    let arguments = [scene.aws.endpoint(), dns];
+    script::run(tool("bin/python"), "domains.py", &arguments.each_ref().map(|it| it.as_ref())).await;
     scene.aws.stop().await;
 }
 

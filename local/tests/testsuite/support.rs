@@ -2,4 +2,5 @@
 
 pub mod presign;
 pub mod process;
+pub mod script;
 pub mod stack;
