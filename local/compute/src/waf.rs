@@ -121,7 +121,9 @@ fn disassociate(state: &mut State, _: &Site, input: &Value) -> Result<Value, Ref
 /// The scope is `CLOUDFRONT` for web ACLs of CloudFront, of which there are none.
 fn get(_: &State, site: &Site, input: &Value) -> Result<Value, Refusal> {
     let name = required(input, "Name", 1..=128)?;
-    let (scope, id) = (required(input, "Scope", 1..=10)?, required(input, "Id", 1..=64)?);
+    let scope = required(input, "Scope", 1..=usize::MAX)?;
+    constraint::one_of(&constraint::member("Scope"), scope, &["CLOUDFRONT", "REGIONAL"]).map_err(invalid_input)?;
+    let id = required(input, "Id", 1..=64)?;
     let arn = format!("arn:aws:wafv2:{}:{}:regional/webacl/{name}/{id}", site.region, site.account);
     match WebAcl::of(&arn, site).filter(|it| it.id != ABSENT_ID && scope == "REGIONAL") {
         // Nothing changes it: its token is its id.
@@ -189,10 +191,13 @@ fn arn_in<'a>(input: &'a Value, name: &str) -> Result<&'a str, Refusal> {
 /// Returns a parameter that has to be given, and have a length in this range.
 fn required<'a>(input: &'a Value, name: &str, lengths: RangeInclusive<usize>) -> Result<&'a str, Refusal> {
     let member = constraint::member(name);
-    let refuse = |message: String| Refusal::new(400, "ValidationException", message);
-    let text = input[name].as_str().ok_or_else(|| refuse(constraint::missing(&member)))?;
-    constraint::bound(&member, text.chars().count(), lengths).map_err(refuse)?;
+    let text = input[name].as_str().ok_or_else(|| invalid_input(constraint::missing(&member)))?;
+    constraint::bound(&member, text.chars().count(), lengths).map_err(invalid_input)?;
     Ok(text)
+}
+
+fn invalid_input(message: String) -> Refusal {
+    Refusal::new(400, "ValidationException", message)
 }
 
 /// Returns the load balancer of a call. Resources of other types do not exist here.
@@ -329,6 +334,7 @@ mod tests {
             ("a", "CLOUDFRONT", id, "WAFNonexistentItemException"),
             ("a", "REGIONAL", "1", "WAFNonexistentItemException"),
             ("", "REGIONAL", id, "ValidationException"),
+            ("a", "GLOBAL", id, "ValidationException"),
         ] {
             assert_eq!(found(name, scope, id), Err(code.to_owned()), "{name} {scope} {id}");
         }
